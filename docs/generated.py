@@ -201,10 +201,35 @@ def _python(part: str) -> Iterator[str]:
 def _modules(name: str) -> Iterator[str]:
     package = {"toolkit": saeviz.toolkit, "testing": saeviz.testing}[name]
     yield f"# saeviz.{name}\n"
+    if name == "testing":
+        yield from _checks()
     yield "```{eval-rst}"
     for module in [package.__name__, *_below(package)]:
         yield f".. automodule:: {module}\n   :members:\n   :member-order: bysource\n"
     yield "```"
+
+
+def _checks() -> Iterator[str]:
+    """Of each contract suite the checks that not every component gets."""
+    from saeviz.testing.contract import NEEDS, checks_of
+
+    yield "## Which checks are made\n"
+    yield "Every component of a role gets the checks of its suite, and with each optional capability of its class"
+    yield "(`component` of the suite) those below. `pytest --collect-only -q` lists them for yours.\n"
+    yield "| suite | with | checks |"
+    yield "|---|---|---|"
+    for suite in [name for name in saeviz.testing.__all__ if name.endswith("Contract")]:
+        made: dict[str, list[str]] = {}
+        for name, check in checks_of(getattr(saeviz.testing, suite)).items():
+            if need := NEEDS.get(check):
+                declared = [f"`{' or '.join(need.declared)}` of the suite"] if need.declared else []
+                capability = [f"`saeviz.{need.capability.__name__}`"] if need.capability else []
+                made.setdefault(" and ".join(capability + declared), []).append(
+                    name.removeprefix("test_").replace("_", " ")
+                )
+        for what, sentences in sorted(made.items()):
+            yield f"| `{suite}` | {what} | {'; '.join(sentences)} |"
+    yield ""
 
 
 def _below(package: Any) -> list[str]:
