@@ -32,6 +32,8 @@ html_title = f"saeviz {version}"
 html_show_copyright = False
 html_show_sphinx = False
 html_copy_source = False
+html_static_path = ["site.css"]
+html_css_files = ["site.css"]
 
 
 def _as_rst(*given: Any) -> None:

@@ -1,15 +1,22 @@
-"""Columns in `tables.md` and files in `formats.md`, from the code: `make docs` writes them, a test compares them."""
+"""Columns in `tables.md`, files in `formats.md`, hooks in `hooks.md`, from the code.
+
+`make docs` writes them, a test compares them.
+"""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from saeviz.config.schema import LISTS, SINGLE
+from saeviz.contract.specs import ROLES
 from saeviz.formats.contents import FILES, OF_FEATURES, TABLES
+from saeviz.pipeline.components import PROTOCOLS
 from saeviz.values.columns import ColumnInfo
 
 REFERENCE = Path(__file__).parent / "reference"
-BEGIN, END = "<!-- made by `make docs` from saeviz/formats/contents.py -->\n", "<!-- end of what is made -->"
+BEGIN, END = "<!-- made by `make docs` from the code -->\n", "<!-- end of what is made -->"
 
 
 def tables() -> Iterator[str]:
@@ -35,6 +42,29 @@ def files() -> Iterator[str]:
     yield ""
 
 
+def hooks() -> Iterator[str]:
+    """What each hook yields, and what a component of its role must have."""
+    yield "\n| hook, and what it yields | in a run file | the component must have |\n|---|---|---|"
+    for role, spec in ROLES.items():
+        lists = [f"[[{name}]]" for name, (of, _) in LISTS.items() if of == role]
+        tables = lists or [f"[{name}]" for name in SINGLE if name.removeprefix("second_") == role]
+        members = [_member(name, value) for name, value in vars(PROTOCOLS[role]).items() if not name.startswith("_")]
+        yield f"| `{spec.hook}`: `{spec.__name__}` | {listed(tables)} | {listed(members)} |"
+    yield ""
+
+
+def _member(name: str, value: object) -> str:
+    if not inspect.isfunction(value):
+        return name
+    given = [one.replace(annotation=one.empty) for one in inspect.signature(value).parameters.values()]
+    return f"{name}({', '.join(str(one) for one in given[1:])})"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names as code, in their order."""
+    return ", ".join(f"`{name}`" for name in names)
+
+
 def described(head: str, infos: Iterable[ColumnInfo]) -> Iterator[str]:
     """A table with a line for each column."""
     yield f"| {head} | | unit | better |\n|---|---|---|---|"
@@ -49,7 +79,7 @@ def cell(text: str) -> str:
 
 def pages() -> dict[Path, str]:
     """The pages as they should be now."""
-    made = {REFERENCE / "tables.md": tables(), REFERENCE / "formats.md": files()}
+    made = {REFERENCE / "tables.md": tables(), REFERENCE / "formats.md": files(), REFERENCE / "hooks.md": hooks()}
     return {path: _with(path, "\n".join(lines)) for path, lines in made.items()}
 
 

@@ -6,7 +6,7 @@ They are written to `docs/reference/generated`, which is not kept.
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -18,7 +18,7 @@ from pydantic_core import to_jsonable_python
 import saeviz
 import saeviz.testing
 import saeviz.toolkit
-from docs.contents import cell, described
+from docs.contents import cell, described, listed
 from saeviz.cli.explain import PAGES as ERRORS
 from saeviz.config.schema import DEFAULT_USE, LISTS, OPTIONAL, SINGLE, RunSettings
 from saeviz.contract.options import NEUTRAL, table_of
@@ -81,7 +81,7 @@ def _run_file() -> Iterator[str]:
         yield f"| `[{table}]` | [{role}](components-{role}.md) | {default} | {none} |"
     yield '| `[judge]` | [labeler](components-labeler.md); `"labeler"` is the run\'s own | none | |'
     for table, (role, defaults) in LISTS.items():
-        yield f"| `[[{table}]]` | [{role}](components-{role}.md), any number | {_listed(defaults)} | |"
+        yield f"| `[[{table}]]` | [{role}](components-{role}.md), any number | {listed(defaults)} | |"
     yield "| `[[extractors]]` | several [extractors](components-extractor.md) instead of `[extractor]` | | |"
     yield "| `[plugins]` | `use`: plugins to use, as in `--plugins` and `SAEVIZ_PLUGINS`, which add to them | | |\n"
     yield "`use` names the component, and the other keys are its options. In `[[scorers]]`, `name` is a prefix of the"
@@ -100,7 +100,7 @@ def _components(manager: Manager, role: str) -> Iterator[str]:
         yield f"\n## {name}\n"
         yield f"{cell(spec.summary)}.\n"
         if spec.needs:
-            yield f"Needs {_listed(spec.needs)}: `pip install '{spec.install}'`.\n"
+            yield f"Needs {listed(spec.needs)}: `pip install '{spec.install}'`.\n"
         yield from _options(spec.options)
         yield from _columns(spec)
 
@@ -236,7 +236,3 @@ def _below(package: Any) -> list[str]:
     """The public modules of a package that can be imported without pytest and heavy packages."""
     found = pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
     return [one.name for one in found if not any(part.startswith("_") for part in one.name.split("."))]
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)

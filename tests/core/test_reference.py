@@ -13,9 +13,11 @@ from saeviz.discovery.sources import PluginChoice
 from saeviz.formats import judgements, label_scores, selection
 from saeviz.formats.contents import FILES, TABLES
 from saeviz.formats.rundir import RunDir
+from saeviz.pipeline.components import PROTOCOLS
 from saeviz.values.columns import info_of
 from tests.conftest import ROOT
 
+ROLES_HAVE = list(PROTOCOLS.values())
 REFERENCE = ROOT / "docs" / "reference"
 
 
@@ -79,6 +81,14 @@ def test_every_file_of_a_run_is_described(finished_copy, tmp_path):
     assert files - described == set(), "what is left are working folders of components"
     rundir = {value.name for value in vars(RunDir(tmp_path)).values() if hasattr(value, "name")} - {tmp_path.name}
     assert rundir - described == set()
+
+
+def test_every_capability_is_described():
+    text = (REFERENCE / "hooks.md").read_text(encoding="utf-8")
+    public = {name: getattr(saeviz, name) for name in saeviz.__all__}
+    optional = [name for name, one in public.items() if getattr(one, "_is_protocol", False) and one not in ROLES_HAVE]
+    parts = {"BlockScores", "MergingScores", "SAEFormat"}  # what a capability returns, and what is no component
+    assert not [name for name in optional if name not in parts and f"| `{name}." not in text]
 
 
 def test_every_command_has_a_summary():
