@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -14,13 +15,17 @@ NUMBERS = count()
 
 def running() -> Iterator[str]:
     """The address of a server that keeps objects in memory."""
-    server = pytest.importorskip("moto.server", reason="needs pip install 'moto[server]'")
+    moto = pytest.importorskip("moto.moto_server.werkzeug_app", reason="needs pip install 'moto[server]'")
+    from werkzeug.serving import make_server
+
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    # not moto's own server, which looks for the service of every request among all that it knows
+    server = make_server("127.0.0.1", 0, moto.create_backend_app("s3"), threaded=True)
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.port}"
+    server.shutdown()
+    thread.join()
 
 
 def environment(address: str, folder: Path) -> dict[str, str]:

@@ -12,6 +12,7 @@ import pytest
 import saeviz
 from saeviz.testing.loopback import Loopback
 from tests.conftest import FAKES, ROOT
+from tests.wheels import built
 
 pytestmark = pytest.mark.slow
 
@@ -56,8 +57,9 @@ def site(tmp_path_factory):
     pytest.importorskip("duckdb", reason="duckdb is not installed")
     pytest.importorskip("httpx", reason="httpx is not installed")
     target = tmp_path_factory.mktemp("site")
+    wheels = built(PACKAGES, tmp_path_factory.mktemp("wheels"))
     pip = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
-    checked(sys.executable, *pip, "--disable-pip-version-check", "--target", target, *PACKAGES, cwd=target)
+    checked(sys.executable, *pip, "--disable-pip-version-check", "--target", target, *wheels, cwd=target)
     return target
 
 

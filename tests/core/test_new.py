@@ -15,6 +15,7 @@ from saeviz.contract.specs import ROLES
 from saeviz.testing import random_sae
 from saeviz.testing.data import pictures, score_input
 from tests.conftest import FAKES, run_process
+from tests.wheels import built
 
 STYLE = """
 line-length = 120
@@ -115,8 +116,9 @@ def test_all_nine_are_strictly_typed_for_mypy_without_its_plugin_for_pydantic(wr
 
 
 @pytest.mark.slow
-def test_all_nine_are_installed_are_installed_pass_their_tests_and_make_a_run(written):
-    packages = [f"./saeviz-try-{role}" for role in ROLES]
+def test_all_nine_are_installed_pass_their_tests_and_make_a_run(written):
+    packages = [written / f"saeviz-try-{role}" for role in ROLES]
+    wheels = built(packages[1:], written / "wheels")
     pip = [
         "pip",
         "install",
@@ -126,7 +128,7 @@ def test_all_nine_are_installed_are_installed_pass_their_tests_and_make_a_run(wr
         "--no-index",
         "--disable-pip-version-check",
     ]
-    checked(sys.executable, "-m", *pip, "--target", "site", *packages, cwd=written)
+    checked(sys.executable, "-m", *pip, "--target", "site", packages[0], *wheels, cwd=written)
     site = {"PYTHONPATH": str(written / "site")}
     # The suite of stores kills writers in many ways, which costs most and is done for every bundled store.
     tests = [f"{package}/tests" for package in packages]
