@@ -29,7 +29,7 @@ class MonosemanticityOptions(saeviz.Options):
         default=20,
         ge=3,
         le=1_000_000,
-        description="images per feature, the last of which has weight 0; `global` uses all images",
+        description="number of images per feature, of which the last has weight 0; `global` uses all images",
     )
     thresholds: Thresholds = Field(
         default="calibrated",

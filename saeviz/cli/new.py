@@ -41,7 +41,7 @@ READS = {
 @click.option("--file", "as_file", is_flag=True, help="Write a single file for --plugins instead of a package.")
 @click.option("--license", "terms", type=click.Choice(LICENSES), default="MIT", help="License (default: MIT).")
 def new(role: str, name: str, as_file: bool, terms: str) -> int:
-    """Write a new plugin: a small, working component of ROLE that you change into your own."""
+    """Write a new plugin called NAME: a small, working component of a role, for you to change into your own."""
     _check_name(role, name)
     words = _words(role, name, terms)
     if as_file:

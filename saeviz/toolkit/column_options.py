@@ -20,7 +20,7 @@ class ColumnOptions(saeviz.Options):
     group_column: str | None = Field(
         default=None,
         description="column that groups related images, such as the artist, the series or the film; images of one "
-        "group are not independent of one another",
+        "group are not independent of each other",
     )
     categories: tuple[str, ...] = Field(
         default=(),

@@ -49,8 +49,8 @@ SOURCE = (
     "a folder with the files of a known format, or a weights file beside its config"
 )
 SAES = (
-    f"SAE per layer: {SOURCE}; or tables [[extractor.saes]], of one of several extractors [[extractors.saes]], for "
-    "several SAEs of a layer and other hook points"
+    f"SAE per layer: {SOURCE}; or, for several SAEs of a layer and other hook points, tables [[extractor.saes]] "
+    "([[extractors.saes]] in a run with several extractors)"
 )
 EMBEDDING = "embedding"
 """Stage and hook of an SAE that reads the image embedding of the whole model; its one token is IMAGE."""
@@ -148,8 +148,8 @@ class SAEOptions(EngineOptions):
     revision: str | None = Field(
         default=None,
         min_length=1,
-        description="hub revision of the SAEs; default: the pinned one of a known SAE, else main. A commit hash "
-        "pins them (the manifest records the one used)",
+        description="hub revision of the SAEs; default: the pinned one of a known SAE, otherwise main. A commit hash "
+        "pins them (run.json records the one used)",
     )
     formula: Literal["published", "document"] = Field(
         default="published",
@@ -164,7 +164,7 @@ class SAEOptions(EngineOptions):
     patch_errors: bool = Field(
         default=False,
         description="also measure how much of the patches of each image the SAE misses, for spaces that pool patches; "
-        "decoding them takes about as long as encoding them",
+        "decoding them takes about two thirds as long as encoding them",
     )
 
     @model_serializer(mode="wrap")
