@@ -116,10 +116,9 @@ class Contract:
         lacking = missing_members(component, role)
         assert not lacking, f"{kind_of(component)} is no {_public(role)}: it lacks {', '.join(lacking)}"
         if self.component is not None:
-            known = {need.capability for need in NEEDS.values() if need.capability}
-            hidden = sorted(
-                _public(one) for one in known if isinstance(component, one) and not shows(self.component, one)
-            )
+            known = {NEEDS[check].capability for check in checks_of(type(self)).values() if check in NEEDS}
+            unshown = [one for one in known if one is not None and not shows(self.component, one)]
+            hidden = sorted(_public(one) for one in unshown if not missing_members(component, one))
             assert not hidden, (
                 f"the {self.subject} has {', '.join(hidden)}, which its class {self.component.__name__} does not show, "
                 "so that no check of it is made: annotate what __init__ sets in the class, such as concurrency: int"
