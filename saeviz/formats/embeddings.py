@@ -30,6 +30,8 @@ class EmbeddingFiles:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._next: int | None = None
+        """The number of the next file, once it is known: to look at all of them each time takes ever longer."""
 
     def keys(self) -> Iterator[list[tuple[str, str]]]:
         """The items that have an embedding in a readable file, with fingerprints, one file after the other."""
@@ -58,13 +60,15 @@ class EmbeddingFiles:
         """Store `vectors`, float32 `[len(keys), dim]`, for items with fingerprints; durable when this returns."""
         import numpy as np
 
-        number = max((int(path.stem) for path in self.files()), default=-1) + 1
-        with atomic_path(self.folder / f"{number:06d}.npz") as temporary, temporary.open("wb") as file:
+        if self._next is None:
+            self._next = max((int(path.stem) for path in self.files()), default=-1) + 1
+        with atomic_path(self.folder / f"{self._next:06d}.npz") as temporary, temporary.open("wb") as file:
             np.savez(
                 file,
                 keys=np.frombuffer(json.dumps(keys).encode(), dtype=np.uint8),
                 vectors=np.asarray(vectors, dtype=np.float32),
             )
+        self._next += 1
 
     def read(self, items: Sequence[ImageItem]) -> Float32Array | None:
         """The embeddings, float32 `[len(items), dim]`, with NaN rows for items without one; None if all lack one."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from saeviz.formats.files import atomic_path, explain_disk_errors
 from saeviz.formats.folders import ObjectFolder
+from saeviz.values.texts import Texts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,6 +79,16 @@ class MappedArrays:
             with self.rows(name, array.shape, array.dtype) as put:
                 put(0, array)
         return self[name]
+
+    def add_texts(self, name: str, texts: Texts) -> Texts:
+        """Write texts, unless there are some of this name, and give those that are there."""
+        self.add(f"{name} data", texts.data)
+        self.add(f"{name} bounds", texts.bounds)
+        return self.texts(name)
+
+    def texts(self, name: str) -> Texts:
+        """The texts of this name."""
+        return Texts(self[f"{name} data"], self[f"{name} bounds"])
 
     @contextmanager
     def rows(self, name: str, shape: tuple[int, ...], kind: np.dtype[Any]) -> Iterator[Callable[[int, Array], None]]:

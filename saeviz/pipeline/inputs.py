@@ -30,13 +30,19 @@ ASKED_FOR = 1 << 16
 def score_inputs(session: Session, items: Images, arrays: MappedArrays | None) -> Iterator[ScoreInput]:
     """Each space of the run with these images; columns of images come from the scorers.
 
-    Embeddings are put into `arrays` and mapped from there; without, there are none.
+    Embeddings and texts are put into `arrays` and mapped from there; without, there are no embeddings.
     """
     given = _Given(session.dataset.ratings)
     for item in items:
         given.add(item)
-    ids, metadata = items.ids, {name: texts.packed(given.n) for name, texts in given.metadata.items()}
-    groups = Groups(given.groups.packed(given.n)) if given.is_grouped else None
+    ids = items.ids
+
+    def mapped(name: str, column: _Column) -> Texts:
+        texts = column.packed(given.n)
+        return texts if arrays is None else arrays.add_texts(name, texts)
+
+    groups = Groups(mapped("groups", given.groups)) if given.is_grouped else None
+    metadata = {name: mapped(f"metadata {name}", given.metadata.pop(name)) for name in list(given.metadata)}
     embeddings, second_embeddings = (
         _embeddings(session, ids, table, arrays) for table in ("embeddings", "second_embeddings")
     )

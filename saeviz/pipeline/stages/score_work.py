@@ -73,16 +73,16 @@ class SharedInput:
     @classmethod
     def of(cls, data: ScoreInput, arrays: MappedArrays) -> SharedInput:
         """The same for any space; what is not in `arrays` yet is written."""
-        _put_texts(arrays, "item_ids", data.item_ids)
+        arrays.add_texts("item_ids", Texts.of(data.item_ids))
         for name, values in data.ratings.items():
             arrays.add(f"ratings {name}", values)
         for name, given in data.individual.items():
             for column in _INDIVIDUAL:
                 arrays.add(f"{column} {name}", getattr(given, column))
         for name, texts in data.metadata.items():
-            _put_texts(arrays, f"metadata {name}", texts)
+            arrays.add_texts(f"metadata {name}", Texts.of(texts))
         if data.groups is not None:
-            _put_texts(arrays, "groups", data.groups)
+            arrays.add_texts("groups", Texts.of(name or "" for name in data.groups))
         for name, values in data.of_images.items():
             arrays.add(f"of_images {name}", values)
         raters = {name: given.names for name, given in data.individual.items()}
@@ -91,7 +91,7 @@ class SharedInput:
     @property
     def item_ids(self) -> Texts:
         """Of all images, in their order."""
-        return _texts(self.arrays, "item_ids")
+        return self.arrays.texts("item_ids")
 
     def of_space(self, space: FeatureSpace, store: CheckedStore) -> ScoreInput:
         """The input of a space, with the features that are in the store."""
@@ -106,9 +106,9 @@ class SharedInput:
                 name: IndividualRatings(**{column: arrays[f"{column} {name}"] for column in _INDIVIDUAL}, names=raters)
                 for name, raters in self.individual.items()
             },
-            {name: _texts(arrays, f"metadata {name}") for name in self.metadata},
+            {name: arrays.texts(f"metadata {name}") for name in self.metadata},
             arrays.get("second_embeddings"),
-            Groups(_texts(arrays, "groups")) if self.has_groups else None,
+            Groups(arrays.texts("groups")) if self.has_groups else None,
             {name: arrays[f"of_images {name}"] for name in self.of_images},
         ).locked()
 
@@ -362,14 +362,3 @@ class ScoreWork:
         if name not in self._scorers:
             return nullcontext()
         return self._session.components.blaming(self._scorers[name][0])
-
-
-def _put_texts(arrays: MappedArrays, name: str, texts: Sequence[str | None]) -> None:
-    if f"{name} data" not in arrays:
-        packed = Texts.of(text or "" for text in texts)
-        arrays.add(f"{name} data", packed.data)
-        arrays.add(f"{name} bounds", packed.bounds)
-
-
-def _texts(arrays: MappedArrays, name: str) -> Texts:
-    return Texts(arrays[f"{name} data"], arrays[f"{name} bounds"])
