@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from saeviz.typing import IntArray, Mask
 
 _RECENT, _SHARE = 4096, 64
-"""As many of the last items as this, or this part of all, are in a dictionary until they are sorted in."""
+"""Of the last items, as many as this, or this part of all, are in a dictionary until they are sorted in."""
 _GONE = -1
 
 
@@ -75,9 +75,12 @@ class ItemPlaces(Sequence[str]):
         self._is_apart[numbers[is_new]] = apart
         self._keys[numbers], self._rows[numbers] = keys, rows
         self._recent.update(zip(compress(items, is_new), numbers[is_new].tolist(), strict=True))
-        if len(self._recent) > max(_RECENT, self._n // _SHARE):
-            self._sorted.add(self[number] for number in range(self._n_sorted, self._n))
-            self._n_sorted, self._recent = self._n, {}
+        if self._n - self._n_sorted >= max(_RECENT, self._n_sorted // _SHARE):
+            # Up to such a number, so that spaces with the same items have the same, which is held once.
+            stop = self._n // _RECENT * _RECENT
+            self._sorted.add(self[number] for number in range(self._n_sorted, stop))
+            self._n_sorted = stop
+            self._recent = {text: number for text, number in self._recent.items() if number >= stop}
         return before
 
     def remove(self, items: Sequence[str]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from saeviz.values.held_once import texts_held_once
 from saeviz.values.texts import Groups, Places, Texts
 
 TEXTS = st.lists(st.text(max_size=6))
@@ -90,3 +92,18 @@ def test_places_are_the_first_of_each_text(texts: list[str], other: str) -> None
 def test_what_is_there_more_than_once_is_named(texts: list[str]) -> None:
     repeated = next((text for place, text in enumerate(texts) if text in texts[:place]), None)
     assert Places(Texts.of(texts)).first_repeated() == repeated
+
+
+def test_equal_texts_and_where_they_are_is_in_memory_once() -> None:
+    ids = [f"image {n}" for n in range(5_000)]
+    one, other, unlike = map(texts_held_once, map(Texts.of, (ids, ids, [ids[0], "another", *ids[2:]])))
+    assert other is one
+    assert unlike[1] == "another"
+    tracemalloc.start()
+    places = [Places(one)]
+    held = tracemalloc.get_traced_memory()[0]
+    places.append(Places(other))
+    assert tracemalloc.get_traced_memory()[0] < 1.1 * held
+    tracemalloc.stop()
+    assert [some.find("image 4999") for some in places] == [4999, 4999]
+    assert Places(unlike).find("image 1") is None
