@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from saeviz.config.schema import LISTS, SINGLE
@@ -65,11 +65,14 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
-def described(head: str, infos: Iterable[ColumnInfo]) -> Iterator[str]:
-    """A table with a line for each column."""
-    yield f"| {head} | | unit | better |\n|---|---|---|---|"
+def described(head: str, infos: Sequence[ColumnInfo]) -> Iterator[str]:
+    """A table with a line for each column; without what none of them has."""
+    more = [name for name in ("unit", "better") if any(getattr(info, name) for info in infos)]
+    yield f"| {' | '.join([head, '', *more])} |"
+    yield f"|{'---|' * (2 + len(more))}"
     for info in infos:
-        yield f"| `{info.name}` | {cell(info.description)} | {cell(info.unit)} | {info.better or ''} |"
+        cells = [f"`{info.name}`", cell(info.description), *(cell(getattr(info, name) or "") for name in more)]
+        yield f"| {' | '.join(cells)} |"
 
 
 def cell(text: str) -> str:
