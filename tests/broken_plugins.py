@@ -6,6 +6,7 @@ A row: what is broken, the method, what takes its place given the original, and 
 from __future__ import annotations
 
 import dataclasses
+from asyncio import CancelledError
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -82,6 +83,27 @@ def has(value: Any) -> Callable[[Any], Any]:
 
 def raising(*_arguments: Any, **_options: Any) -> Any:
     raise KeyError("inside")
+
+
+def leaving(*_arguments: Any, **_options: Any) -> Any:
+    raise CancelledError
+
+
+def speechless(*_arguments: Any, **_options: Any) -> Any:
+    class SpeechlessError(Exception):
+        def __str__(self) -> str:
+            raise KeyError("inside")
+
+    raise SpeechlessError
+
+
+def wordy(*_arguments: Any, **_options: Any) -> Any:
+    raise ValueError("one\ntwo \x1b[31m" + 1000 * "long ")
+
+
+def unheard(original: Any) -> Any:
+    """A property in which an attribute is missing, as if it were missing itself."""
+    return property(lambda _self: [].nothing)
 
 
 def rows(batch: saeviz.FeatureBatch, chosen: Any) -> saeviz.FeatureBatch:
@@ -176,6 +198,7 @@ EXTRACTOR = [
     ("no numbers", "numbers_of_images", gives(lambda: None), "returned None from numbers_of_images, not a list of tex"),
     ("odd numbers", "numbers_of_images", gives(lambda: ["L 0"]), "declares numbers of images in layer1.cls with the n"),
     ("a provenance of objects", "provenance", has({"model": object()}), "has a provenance that cannot be written as J"),
+    ("a provenance that fails", "provenance", unheard, "fails with AttributeError: 'list' object has no attribute"),
     ("a provenance as text", "provenance", has("a model"), "has a str as provenance, not a mapping"),
     ("a picture that ends it", "extract", gives(lambda: (UNREADABLE.open() for _ in [1])), "ends the run because of o"),
     ("an exception", "extract", lambda _: raising, "fails with KeyError: 'inside'"),
@@ -198,6 +221,7 @@ STORE = [
     ("None as ids", "item_ids", gives(lambda: None), "returned None from item_ids(layer1.cls), not a list of text"),
     ("None as spaces", "spaces", gives(lambda: None), "returned None from spaces, not a list of FeatureSpace objects"),
     ("spaces as text", "spaces", gives(lambda: ["layer1.cls"]), "gave a str from spaces, which must give FeatureSpace"),
+    ("a space of no item", "spaces", gives(lambda: [OTHER]), "lists the space layer9.cls, of which it has no item"),
 ]  # fmt: skip
 EMBEDDINGS = [
     ("None", "embed", gives(lambda: None), "returned None from embed, not an array of shape (50, 12)"),
@@ -271,6 +295,7 @@ SELECTOR = [
     ("no cut-offs", "tier_cutoffs", gives(lambda: None), "returned None from tier_cutoffs, not a list of TierCutoff o"),
     ("cut-offs in tuples", "tier_cutoffs", gives(lambda: [(1, 0.5, 0.2)]), "gave a tuple from tier_cutoffs, which mus"),
     ("halves in words", "n_halves", has("some"), "has 'some' as n_halves, which must be a whole number, 0 or more"),
+    ("halves that fail", "n_halves", unheard, "fails with AttributeError: 'list' object has no attribute 'nothing'"),
     ("an exception", "select", lambda _: raising, "fails with KeyError: 'inside'"),
 ]  # fmt: skip
 LABELER = [
@@ -284,6 +309,7 @@ LABELER = [
     ("NaN in details", "label", label(details={"a": [np.nan]}), "named layer1.cls/0 with details that cannot be writt"),
     ("a confidence of True", "label", label(confidence=True), "gave a label of layer1.cls/0 whose confidence is bool,"),
     ("a confidence in words", "label", label(confidence="0.8"), "gave a label of layer1.cls/0 whose confidence is str"),
+    ("threads that fail", "concurrency", unheard, "fails with AttributeError: 'list' object has no attribute 'nothing"),
     ("no threads", "concurrency", has(0), "has 0 as concurrency, which must be a whole number, 1 or more"),
     ("threads in words", "concurrency", has("many"), "has 'many' as concurrency, which must be a whole number, 1 or m"),
     ("an exception", "label", lambda _: raising, "fails with KeyError: 'inside'"),
@@ -311,11 +337,19 @@ EXECUTOR = [
     ("a step of a number", "map", each(lambda step: step._replace(shard=1)), "gave a Step without a Shard or without"),
     ("a shard is lost", "map", lambda original: lambda self, work, all_: original(self, work, all_[1:]),
      "has left 1 shar"),
+    ("shards that nobody did", "map",
+     lambda _: lambda _self, _work, shards: (saeviz.Step(one, "w", 0, True) for one in shards), "called shard 0"),
     ("no size", "shard_items", has(0), "has 0 as shard_items, which must be a whole number, 1 or more"),
     ("no size but None", "shard_items", has(None), "has None as shard_items, which must be a whole number, 1 or more"),
     ("None as in_process", "in_process", has(None), "has None as in_process, which must be True or False"),
     ("an exception", "map", lambda _: lambda *_: (raising() for _ in [1]), "fails with KeyError: 'inside'"),
 ]  # fmt: skip
+ODD_ERRORS = [
+    ("a cancelled task", "label", lambda _: leaving, "fails with CancelledError"),
+    ("an exception without words", "label", lambda _: speechless, "fails with SpeechlessError: <exception str() fai"),
+    ("an exception in lines", "label", lambda _: wordy, r"fails with ValueError: one\ntwo \x1b[31mlong long"),
+]
+"""What no `except Exception` catches, or fails when it is written into a message."""
 BROKEN: dict[str, list[Row]] = {
     "images": [Row(*row) for row in IMAGES],
     "extractor": [Row(*row) for row in EXTRACTOR],

@@ -117,12 +117,13 @@ def refuse_missing(
         return
     names = [info.name for info in OF_EVERY_RUN]
     names += list(known) if known is not None else [name for columns in declared.values() for name in columns]
-    with foreign_code(f"{config.place}: needed_columns of {config.use} fails"):
+    who = f"{config.place}: {config.use} of {manager.offer(config.role, config.use).source}"
+    with foreign_code(f"{who} fails in needed_columns"):
         given = config.options.needed_columns()
         needed = given if isinstance(given, str) else list(given)
         if isinstance(needed, str) or not all(isinstance(wanted, str) for wanted in needed):
             raise PluginError(
-                f"{config.place}: needed_columns of {config.use} gave {quoted(needed)} instead of a list of names"
+                f"{who} returned {quoted(needed)} from needed_columns, which must give the names of columns"
             )
     for wanted in needed:
         if not is_there(wanted, names):

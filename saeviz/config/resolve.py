@@ -184,15 +184,16 @@ class _Resolver:
             self.mistakes.append(f'{place}: name a component, for example use = "{self._example(role)}"')
             return None
         try:
-            model = self.manager.offer(role, use, place).spec.options
+            offer = self.manager.offer(role, use, place)
         except ConfigError as error:
             self.mistakes.append(str(error))
             return None
+        model = offer.spec.options
         values = self._values(tables, model, place)
         values.pop("use", None)
         name = self._name(values, model, place) if role == "scorer" or place.startswith(f"{EXTRACTORS}.") else ""
         secrets = self._secrets(values, model, place)
-        with foreign_code(f"{place}: the check of the options of {use} fails"):
+        with foreign_code(f"{place}: {use} of {offer.source}: the check of its options fails"):
             try:
                 return ComponentConfig(role, place, use, model.model_validate(values), secrets, name)
             except ValidationError as error:

@@ -18,6 +18,7 @@ from saeviz.contract.roles import (
     HeatmapExtractor,
     SingleImageExtractor,
     TextAligned,
+    can,
 )
 from saeviz.values.errors import ConfigError, NoHeatmapError
 from saeviz.values.features import Feature, FeatureBatch, FeatureSpace, Layer, SAEFeatureResult, SpatialFeatures
@@ -85,7 +86,7 @@ class _WithProvenance(Combined):
     @property
     def provenance(self) -> Mapping[str, Any]:
         """That of each extractor, by its name."""
-        return {name: dict(part.provenance) for name, part in self.parts.items() if isinstance(part, HasProvenance)}
+        return {name: dict(part.provenance) for name, part in self.parts.items() if can(part, HasProvenance)}
 
 
 class _WithModelFiles(Combined):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from saeviz.values.outcomes import Health
     from saeviz.values.score_input import ScoreInput
     from saeviz.values.scores import ImageColumn, PairBlock, ScoreColumn, ScoreFact, ScoreTable, Selected, TierCutoff
+
+T = TypeVar("T")
 
 
 @runtime_checkable
@@ -369,6 +371,14 @@ class MeteredJudge(Protocol):
     def estimate_judging(self, n_images: Sequence[int]) -> Usage:
         """Estimated cost of judging one label per entry on that number of images; nothing is sent."""
         ...
+
+
+def can(component: object, protocol: type[T]) -> TypeGuard[T]:
+    """Whether a component has a capability. As `isinstance`, but no property is evaluated, which may fail or take long.
+
+    Where `isinstance` evaluates one, an `AttributeError` in it would pass for a component without the capability.
+    """
+    return not missing_members(component, protocol)
 
 
 def missing_members(component: object, protocol: type) -> list[str]:

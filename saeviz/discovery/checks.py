@@ -11,13 +11,14 @@ from types import FunctionType
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError
 
 from saeviz.contract import hookspecs
 from saeviz.contract.options import Options
 from saeviz.contract.specs import SPEC_TYPES, ComponentSpec
 from saeviz.discovery.foreign import foreign_code
 from saeviz.discovery.mistakes import suggest
-from saeviz.formats.plain import quoted
+from saeviz.formats.plain import one_line, quoted
 from saeviz.values.citations import Citation
 from saeviz.values.columns import ColumnInfo
 from saeviz.values.errors import PluginError, SaevizError
@@ -28,7 +29,9 @@ HOOKS = {spec_type.hook: spec_type for spec_type in SPEC_TYPES}
 def check_api(plugin: object) -> None:
     """Raise `PluginError` for a plugin that needs a newer saeviz."""
     api = getattr(plugin, "SAEVIZ_API", hookspecs.API_VERSION)
-    if not isinstance(api, int) or api > hookspecs.API_VERSION:
+    if not isinstance(api, int) or isinstance(api, bool) or api < 1:
+        raise PluginError(f"its SAEVIZ_API is {quoted(api)}, not a whole number such as {hookspecs.API_VERSION}")
+    if api > hookspecs.API_VERSION:
         raise PluginError(f"made for plugin API {api}, but this saeviz has {hookspecs.API_VERSION}; upgrade saeviz")
 
 
@@ -60,6 +63,9 @@ def checked_spec(spec: object, expected: type[ComponentSpec], hook: str) -> Comp
         raise PluginError(f"{hook} yields the name {spec.name!r}; use small letters, digits, '-', '.' and '_'")
     for field in fields(spec):
         _check_field(spec, field.name, hook)
+    columns = [one if isinstance(one, str) else one.name for one in getattr(spec, "columns", ())]
+    if twice := [name for name in columns if columns.count(name) > 1]:
+        raise PluginError(f"{hook}: {spec.name!r} declares the column {twice[0]!r} more than once")
     if not (isinstance(spec.options, type) and issubclass(spec.options, Options)):
         raise PluginError(f"{hook}: the options of {spec.name!r} are not a subclass of saeviz.Options")
     _check_defaults(spec, hook)
@@ -110,12 +116,20 @@ def _check_defaults(spec: ComponentSpec, hook: str) -> None:
 
     Mistakes of options that have no default, or of several together, are those of a run file that lacks something.
     """
-    found = []
+    found, given = [], None
     with suppress(SaevizError), foreign_code("the check of the defaults fails"):  # said when it is asked for
         try:
-            spec.options.model_validate({})
+            given = spec.options.model_validate({})
         except ValidationError as error:
             found = error.errors()
+    try:
+        if given is not None:
+            given.model_dump(mode="json")
+    except PydanticSerializationError as error:
+        said = one_line(str(error))
+        raise PluginError(
+            f"{hook}: the defaults of {spec.name!r} cannot be written as JSON, as those of a run are: {said}"
+        ) from error
     for mistake in found:
         name, message = (*mistake["loc"], None)[0], mistake["msg"]
         if name in spec.options.model_fields and mistake["type"] not in ("missing", "value_error", "assertion_error"):

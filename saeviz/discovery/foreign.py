@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from saeviz.contract import hookspecs
+from saeviz.values.checks import said_by
 from saeviz.values.errors import PluginError, SaevizError
 
 NOT_OF_PLUGINS = (Path(hookspecs.__file__).parent.parent, Path(importlib.__file__).parent)
@@ -31,10 +32,10 @@ def foreign_code(what: str, *, imported: bool = False) -> Iterator[None]:
     """
     try:
         yield
-    except (SaevizError, MemoryError):
+    except (SaevizError, MemoryError, KeyboardInterrupt, GeneratorExit):
         raise
-    except (Exception, SystemExit) as error:
-        said = f"{what} with {type(error).__name__}: {error}{_line_of(error) if imported else ''}"
+    except BaseException as error:
+        said = f"{what} with {said_by(error)}{_line_of(error) if imported else ''}"
         raise ForeignError(said, traceback.format_exc()) from error
 
 

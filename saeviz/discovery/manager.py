@@ -26,6 +26,8 @@ from saeviz.discovery.trace import asked, watched
 from saeviz.formats.plain import one_line, quoted
 from saeviz.values.errors import ConfigError, PluginError, SaevizError
 
+MOST_SPECS = 1000
+"""Of a hook, whose generator may be endless."""
 MOST_NOTES = 1000
 """Maximum number of lines read, because a plugin's generator may be endless."""
 
@@ -133,7 +135,10 @@ class Manager:
             for implementation in caller.get_hookimpls():
                 if implementation.plugin is plugin:
                     specs = implementation.function()
-                    for spec in specs if isinstance(specs, Iterable) else [specs]:
+                    given = islice(specs, MOST_SPECS + 1) if isinstance(specs, Iterable) else [specs]
+                    for number, spec in enumerate(given):
+                        if number == MOST_SPECS:
+                            raise PluginError(f"{caller.name} yields more than {MOST_SPECS} specs, as if without end")
                         yield checked_spec(spec, expected, caller.name)
 
     def _refuse_taken_names(self, offers: list[Offer]) -> None:

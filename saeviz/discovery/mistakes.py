@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pydantic import BaseModel, ValidationError
 
 from saeviz.contract.options import Options, secret_fields, table_of
-from saeviz.formats.plain import quoted, shortened
+from saeviz.formats.plain import one_line, quoted, shortened
 
 LONGEST_WORD = 100
 """Maximum length of a word for which similar ones are suggested."""
@@ -31,7 +31,7 @@ def explain(error: ValidationError, model: type[Options], place: str) -> list[st
             message = mistake["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
             silent = mistake["type"] in {"missing", "value_error"} or mistake["loc"][:1] in secrets
             given = "" if silent else f", not {quoted(mistake['input'])}"
-            lines.append(f"{where}: {message[:1].lower()}{message[1:]}{given}")
+            lines.append(f"{where}: {one_line(message[:1].lower() + message[1:])}{given}")
     return lines
 
 

@@ -8,9 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from saeviz.formats.plain import shortened
+from saeviz.pipeline.surroundings import unchanged
+from saeviz.values.checks import said_by
 from saeviz.values.errors import ImageError, MalformedError, PluginError, SaevizError
 
 T = TypeVar("T")
+LONGEST = 500
+"""Of what an exception says."""
 logger = logging.getLogger("saeviz")
 
 
@@ -18,19 +23,20 @@ logger = logging.getLogger("saeviz")
 def blaming(who: str, log: Path | None) -> Iterator[None]:
     """Turn any exception of a component's code into a `PluginError` that names the component.
 
-    `SystemExit` is one of them: a run would end without a word. `log` is the file that gets the traceback, None for no
-    file.
+    `SystemExit` is one of them, as a run would end without a word, and so is the `CancelledError` of asyncio. `log` is
+    the file that gets the traceback, None for no file.
     """
     try:
-        yield
+        with unchanged(who):
+            yield
     except MalformedError as error:
         raise PluginError(f"{who} fails: {error}") from error
-    except (SaevizError, MemoryError):
+    except (SaevizError, MemoryError, KeyboardInterrupt, GeneratorExit):
         raise
-    except (Exception, SystemExit) as error:  # foreign code may fail in any way
+    except BaseException as error:  # foreign code may fail in any way
         logger.debug("%s fails", who, exc_info=True)
         where = f"; the traceback is in {log}" if log else ""
-        raise PluginError(f"{who} fails with {type(error).__name__}: {error}{where}") from error
+        raise PluginError(f"{who} fails with {shortened(said_by(error), LONGEST)}{where}") from error
 
 
 @contextmanager

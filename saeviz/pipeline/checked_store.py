@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from saeviz.contract import handover
+from saeviz.contract.roles import can
 from saeviz.contract.stores import FeatureStore, ManyWriters, SaysDurability
 from saeviz.pipeline.blame import blaming, guarded
 from saeviz.values.errors import ConfigError, PluginError
@@ -28,7 +29,7 @@ class CheckedStore:
     def durable(self) -> bool:
         """Whether features outlive the process, so that others can read them."""
         with blaming(self.who, self._log):
-            if not isinstance(self._store, SaysDurability):
+            if not can(self._store, SaysDurability):
                 return True
             return handover.truth(self.who, "durable", self._store.durable)
 

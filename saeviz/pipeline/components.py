@@ -24,6 +24,7 @@ from saeviz.contract.roles import (
     Labeler,
     Scorer,
     Selector,
+    can,
     missing_members,
 )
 from saeviz.contract.specs import ScorerSpec
@@ -37,7 +38,8 @@ from saeviz.pipeline.checked_executor import CheckedExecutor
 from saeviz.pipeline.checked_store import CheckedStore
 from saeviz.pipeline.peers import peer
 from saeviz.results.reporter import Reporter
-from saeviz.values.errors import ConfigError, PluginError, SaevizError
+from saeviz.values.checks import kind_of, said_by
+from saeviz.values.errors import ConfigError, MalformedError, PluginError, SaevizError
 
 T = TypeVar("T")
 logger = logging.getLogger("saeviz")
@@ -177,12 +179,18 @@ class Components:
             workdir=self.rundir.features if folder == "store" else self.rundir.path / folder,
             cache_dir=settings.cache_dir or default_cache_dir(),
             offline=settings.offline,
-            failed=self.failed,
+            failed=self._failed,
             progress=self.progress,
             peer=self.peer,
             place=config.place,
             workdir_is_shared=not is_address(self.rundir.place),
         )
+
+    def _failed(self, subject: str, error: str) -> None:
+        """As `failed`, for components: an exception counts as what it says."""
+        if not isinstance(subject, str):
+            raise MalformedError(f"context.failed takes the id of an item or a feature as text, not {kind_of(subject)}")
+        self.failed(subject, said_by(error) if isinstance(error, BaseException) else str(error))
 
     def _folder(self, config: ComponentConfig) -> str:
         """The folder of a scorer or reporter; if there are several, each has its own, named after it."""
@@ -214,7 +222,7 @@ class Components:
     def provenance(self, config: ComponentConfig, component: Any) -> dict[str, Any]:
         """The provenance of a component for the manifest, empty if it does not report any."""
         with self.blaming(config):
-            if not isinstance(component, HasProvenance):
+            if not can(component, HasProvenance):
                 return {}
             return {"provenance": handover.provenance(self.who(config), component.provenance)}
 

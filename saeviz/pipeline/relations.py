@@ -32,7 +32,7 @@ def run_scorer(
                 given.append(result)
             yield result
     if isinstance(scorer, FamilyScorer):
-        yield from handover.results(who, "combine", scorer.combine(given), inputs[0].n_items)
+        yield from handover.results(who, "combine", scorer.combine(list(given)), inputs[0].n_items)
 
 
 def correlations_table(

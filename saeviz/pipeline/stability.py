@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from saeviz.config.columns import declared_columns, renamed
 from saeviz.config.schema import ComponentConfig
 from saeviz.contract import handover
-from saeviz.contract.roles import StableSelector
+from saeviz.contract.roles import StableSelector, can
 from saeviz.formats.files import temporary_folder
 from saeviz.formats.mapped import MappedArrays
 from saeviz.pipeline.images import Images, Listing
@@ -38,7 +38,7 @@ def n_halves_of(session: Session) -> int:
     """On how many halves of the images the selection is repeated; 0 for none."""
     with session.components.blaming(session.config.selector):
         selector = session.components.component("selector")
-        if not isinstance(selector, StableSelector):
+        if not can(selector, StableSelector):
             return 0
         return handover.count(session.components.who(session.config.selector), "n_halves", selector.n_halves, least=0)
 

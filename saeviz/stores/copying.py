@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
+from saeviz.contract.roles import can
 from saeviz.contract.stores import SaysDurability
 from saeviz.pipeline.progress import chunked
 from saeviz.values.errors import ConfigError, DataError
@@ -78,7 +79,7 @@ def copy_features(
 
 
 def _refuse_one_that_forgets(target: FeatureStore) -> None:
-    if isinstance(target, SaysDurability) and not target.durable:
+    if can(target, SaysDurability) and not target.durable:
         raise ConfigError("to: this store keeps features only as long as the process lives; copy to one that lasts")
 
 

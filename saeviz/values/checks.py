@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from traceback import TracebackException
 from typing import Any
 
 from saeviz.values.errors import MalformedError
@@ -16,6 +17,12 @@ def kind_of(value: object) -> str:
     """What a value is, for a message: 'None', 'an int', 'a generator'."""
     name = type(value).__name__
     return "None" if value is None else f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
+
+
+def said_by(error: BaseException) -> str:
+    """What an exception says, with its name; an exception may fail to say anything."""
+    said = str(TracebackException(type(error), error, None))
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def check_text(text: object, what: str, *, may_be_empty: bool = False) -> None:

@@ -13,7 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from saeviz.values.checks import kind_of
+from saeviz.values.checks import kind_of, said_by
 from saeviz.values.errors import DataError, ImageError, LabelError, PluginError, SaevizError
 from saeviz.values.regular import open_regular
 
@@ -123,9 +123,9 @@ def _of_one_picture(function: Callable[[], object]) -> Iterator[None]:
         raise
     except (DataError, LabelError, PluginError) as error:
         raise ImageError(f"its function {_name_of(function)} fails: {error}") from error
-    except SaevizError:
+    except (SaevizError, KeyboardInterrupt, GeneratorExit):
         raise
-    except (Exception, SystemExit) as error:  # foreign code may fail in any way
+    except BaseException as error:  # foreign code may fail in any way
         is_known = isinstance(error, OSError | ValueError | SyntaxError)
         by = "" if is_known else f"its function {_name_of(function)} raised "
         raise ImageError(by + _reason(error)) from error
@@ -196,6 +196,6 @@ def _decoded(file: BinaryIO) -> Image:
 def _reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    said = said_by(error)
     expected = isinstance(error, OSError | ValueError | SyntaxError)
-    name = type(error).__name__
-    return str(error) if expected and str(error) else f"{name}: {error}" if str(error) else name
+    return said.removeprefix(f"{type(error).__name__}: ") if expected else said

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from saeviz.values.checks import kind_of
 from saeviz.values.decoding import bytes_of, drawn, open_picture
@@ -73,6 +73,8 @@ class ImageItem:
         for name, value in self.metadata.items():
             if not isinstance(name, str) or not isinstance(value, str):
                 raise MalformedError(f"{where}: the metadata {name!r} is {kind_of(value)}; name and value must be text")
+        for name in ("ratings", "individual"):
+            object.__setattr__(self, name, _in_floats(getattr(self, name)))
         if self.group is not None and not (isinstance(self.group, str) and self.group):
             raise MalformedError(f"{where}: the group {self.group!r} must be text, or None where it has none")
 
@@ -146,6 +148,13 @@ def _check_ratings(ratings: Mapping[str, float], where: str) -> None:
             raise MalformedError(f"{where}: rating {name!r} is {kind_of(value)}, not a finite number") from None
         if not is_finite:
             raise MalformedError(f"{where}: rating {name!r} is not a finite number; leave it out")
+
+
+def _in_floats(ratings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Ratings in numbers of Python: those of NumPy and of databases cannot be written."""
+    if all(type(value) in (float, int, bool) for value in ratings.values()):
+        return ratings
+    return {name: _in_floats(value) if isinstance(value, Mapping) else float(value) for name, value in ratings.items()}
 
 
 Box = tuple[float, float, float, float]

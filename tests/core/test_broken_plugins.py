@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +20,9 @@ import saeviz
 from saeviz.api import Prepared, execute, prepare
 from saeviz.config.layers import Layer
 from saeviz.pipeline.run import Plan
-from saeviz.testing.fakes import FakeExtractor, FakeImages, FakeLabeler
+from saeviz.testing.fakes import FakeExtractor, FakeImages, FakeLabeler, FakeScorer
 from saeviz.values.errors import ExitCode
-from tests.broken_plugins import BROKEN, KINDS, SPACE, UNREADABLE, Row, raising
+from tests.broken_plugins import BROKEN, KINDS, ODD_ERRORS, SPACE, UNREADABLE, Row, raising
 
 PLUGIN = "of plugin saeviz.testing.fakes (module saeviz.testing.fakes)"
 TABLES = {
@@ -44,7 +48,8 @@ STAGES = {
 }
 """The stage in which a component of each role is used."""
 PLACES = {"scorer": "scorers.0", "reporter": "reporters.0"}
-CASES = [pytest.param(role, row, id=f"{role}: {row.what}") for role, found in BROKEN.items() for row in found]
+TABLE = {**BROKEN, "labeler": [*BROKEN["labeler"], *(Row(*row) for row in ODD_ERRORS)]}
+CASES = [pytest.param(role, row, id=f"{role}: {row.what}") for role, found in TABLE.items() for row in found]
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +127,42 @@ def test_a_function_of_a_picture_that_fails_costs_this_picture_only(prepared, tm
     for name, error in told.items():
         assert error.startswith(f"image {name!r} cannot be read: ")
         assert SOURCES[name][1] in error
+
+
+def test_what_a_component_changes_of_the_process_is_told_and_set_back(prepared, tmp_path, monkeypatch, caplog):
+    def score(_self: Any, data: saeviz.ScoreInput) -> Iterator[Any]:
+        os.chdir(tmp_path)
+        np.seterr(all="raise")
+        logging.disable(logging.CRITICAL)
+        yield saeviz.ScoreFact("n", 1)
+
+    before = Path.cwd(), np.geterr()
+    monkeypatch.setattr(FakeScorer, "score", score)
+    of = prepared["finished"]
+    shutil.copytree(of.directory, tmp_path / "run")
+    execute(Prepared(of.config, of.manager, tmp_path / "run"), Plan(first="score", last="score", redo=["score"]))
+    assert (Path.cwd(), np.geterr(), logging.root.manager.disable) == (*before, logging.NOTSET)
+    for what in ("the current folder", "what NumPy does at errors of floats", "which messages are logged"):
+        assert f"scorers.0: fake-scorer {PLUGIN} changed {what}" in caplog.text
+
+
+def test_ratings_and_reasons_of_other_types_are_what_they_say(prepared, tmp_path, monkeypatch):
+    def given(self: Any, filter_labeled: bool = False, limit: int | None = None) -> Iterator[saeviz.ImageItem]:
+        ratings = {"warmth": np.float32(0.5), "price": Decimal("1.5")}
+        rated = [replace(self._item(n), ratings=ratings, individual={"price": {"a": Decimal(1)}}) for n in range(4)]
+        yield from (*rated, saeviz.ImageItem("broken", b""))
+
+    def fails(self: Any, item: saeviz.ImageItem) -> Any:
+        self.context.failed(item.item_id, OSError("disk"))
+
+    monkeypatch.setattr(FakeImages, "iter_images", given)
+    of = prepared["begun"]
+    run = execute(Prepared(of.config, of.manager, tmp_path / "run"), Plan(last="extract"))
+    assert [failure.subject for failure in run.failures] == ["broken"]
+    monkeypatch.setattr(FakeExtractor, "_try_patches", fails)
+    with pytest.raises(saeviz.DataError, match="none of the 5 images"):
+        execute(Prepared(of.config, of.manager, tmp_path / "other"), Plan(last="extract"))
+    assert "OSError: disk" in (tmp_path / "other" / "failures.jsonl").read_text()
 
 
 ITEM = saeviz.ImageItem("one", lambda: Image.new("RGB", (8, 8), "red"))

@@ -146,10 +146,10 @@ def test_what_is_needed_and_not_given_is_refused_before_anything_is_computed(run
 @pytest.mark.parametrize(
     ("returned", "said"),
     [
-        ("self.column", "selector: needed_columns of lowest gave 'silence' instead of a list of names"),
-        ("[1]", "selector: needed_columns of lowest gave [1] instead of a list of names"),
-        ("None", "selector: needed_columns of lowest fails with TypeError: "),
-        ("1 / 0", "selector: needed_columns of lowest fails with ZeroDivisionError: "),
+        ("self.column", "returned 'silence' from needed_columns, which must give the names of columns"),
+        ("[1]", "returned [1] from needed_columns, which must give the names of columns"),
+        ("None", "fails in needed_columns with TypeError: "),
+        ("1 / 0", "fails in needed_columns with ZeroDivisionError: "),
     ],
 )
 def test_what_is_no_list_of_columns_is_the_plugins_fault(run, monkeypatch, returned, said):

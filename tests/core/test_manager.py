@@ -327,6 +327,10 @@ class NeedsAPath(saeviz.Options):
         raise ValueError("set more")
 
 
+class Unwritable(saeviz.Options):
+    x: object = Field(default_factory=object)
+
+
 class NoInit:
     def score(self, data): ...
 
@@ -339,6 +343,8 @@ def of_one(options): ...
     [
         ({"factory": NoInit}, "factory of 'x': a factory is called with (options, context), and NoInit takes ();"),
         ({"factory": of_one}, "factory of 'x': a factory is called with (options, context), and of_one takes (op"),
+        ({"options": Unwritable}, "the defaults of 'x' cannot be written as JSON, as those of a run are: Unable to"),
+        ({"columns": ("r", "r")}, "'x' declares the column 'r' more than once"),
         ({"options": BreaksItsBound}, "the default of the option 'alpha' of 'x' is 2.0, which the option does"),
         ({"name": 7}, "saeviz_scorers yields the name 7"),
         ({"summary": None}, "summary of 'x' is None, not text"),

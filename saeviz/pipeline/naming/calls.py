@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from saeviz.config.schema import ComponentConfig
 from saeviz.contract import handover
-from saeviz.contract.roles import ConcurrentLabeler, Labeler, LabelJudge, MeteredLabeler
+from saeviz.contract.roles import ConcurrentLabeler, Labeler, LabelJudge, MeteredLabeler, can
 from saeviz.pipeline.session import Session
 from saeviz.pipeline.threads import outcomes
 from saeviz.values.errors import ConfigError, LabelError, PausedError, SaevizError
@@ -18,6 +18,10 @@ from saeviz.values.naming import FeatureLabel, LabelRequest
 
 if TYPE_CHECKING:
     from saeviz.typing import FloatArray
+
+
+MOST_THREADS = 1000
+"""However many a labeler recommends."""
 
 
 class AboutFeature(Protocol):
@@ -97,7 +101,7 @@ def scores_of(
 ) -> FloatArray:
     """The judge's score of a label for each image; raises `PluginError` if it gives anything but such scores."""
     with session.components.blaming(config):
-        found = judge.judge(question.words, images)
+        found = judge.judge(question.words, list(images))
     return handover.judged(session.components.who(config), question.feature, found, len(images))
 
 
@@ -111,13 +115,14 @@ def named(labeler: Labeler, request: LabelRequest, session: Session, config: Com
 def usage_of(labeler: object, session: Session, config: ComponentConfig) -> dict[str, Any]:
     """The usage of a metered labeler for the manifest, else empty."""
     with session.components.blaming(config):
-        if not isinstance(labeler, MeteredLabeler):
+        if not can(labeler, MeteredLabeler):
             return {}
         return {"usage": handover.usage(session.components.who(config), "usage", labeler.usage)._asdict()}
 
 
 def _n_threads(labeler: object, session: Session, config: ComponentConfig) -> int:
     with session.components.blaming(config):
-        if not isinstance(labeler, ConcurrentLabeler):
+        if not can(labeler, ConcurrentLabeler):
             return 1
-        return handover.count(session.components.who(config), "concurrency", labeler.concurrency)
+        asked = handover.count(session.components.who(config), "concurrency", labeler.concurrency)
+        return min(asked, MOST_THREADS)

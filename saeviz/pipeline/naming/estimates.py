@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from saeviz.config.schema import ComponentConfig
 from saeviz.contract import handover
-from saeviz.contract.roles import MeteredJudge, MeteredLabeler
+from saeviz.contract.roles import MeteredJudge, MeteredLabeler, can
 from saeviz.formats.labels import LabelLine
 from saeviz.pipeline.naming.calls import judge_of
 from saeviz.pipeline.naming.docket import Docket
@@ -35,7 +35,7 @@ def naming_takes(session: Session, redo: Collection[str]) -> str:
     labeler = session.components.component("labeler")
     with session.components.blaming(config):
         usage = None
-        if isinstance(labeler, MeteredLabeler):
+        if can(labeler, MeteredLabeler):
             usage = handover.usage(session.components.who(config), "estimate", labeler.estimate(waiting))
     return _in_words(f"{len(waiting)} of {len(wanted.requests)} features to name with {config.use}", usage)
 

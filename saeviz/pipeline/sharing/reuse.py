@@ -127,7 +127,7 @@ class SharedEmbeddings(Shared):
 
         with self.session.components.blaming(self.config):
             vectors = handover.vectors(
-                self.session.components.who(self.config), embedder.embed(items), len(items), self._dim
+                self.session.components.who(self.config), embedder.embed(list(items)), len(items), self._dim
             )
         self.provenance = self.session.components.provenance(self.config, embedder)
         good = np.flatnonzero(np.isfinite(vectors).all(axis=1)).tolist()

@@ -22,7 +22,7 @@ from saeviz.pipeline.stages.score_work import clear_states
 from saeviz.pipeline.stages.shards import SharedStage, is_shared, made_by_workers, reset_made
 from saeviz.pipeline.worker import WorkerSession
 from saeviz.values.duplicates import warning_about
-from saeviz.values.errors import ConfigError, DataError, RunDirError
+from saeviz.values.errors import ConfigError, DataError, PluginError, RunDirError
 from saeviz.values.features import FeatureBatch, FeatureSpace
 from saeviz.values.keys import record_of
 from saeviz.values.texts import GrowingTexts, Marks, Texts
@@ -298,6 +298,8 @@ def _refuse_another_runs_store(session: Session) -> None:
     spaces = session.components.store.spaces()
     if spaces and not any(map(len, _kept_of(session, spaces).values())):
         kept = _kept(session)
+        if not kept:
+            raise PluginError(f"{session.components.store.who} lists the space {spaces[0]}, of which it has no item")
         raise ConfigError(
             f"run.dir: {session.rundir.path} holds features of {len(kept)} other images (such as "
             f"{min(kept)!r}); choose another run.dir, or delete them with --redo extract"

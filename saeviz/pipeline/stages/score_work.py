@@ -15,6 +15,7 @@ from saeviz.config.resolve import resolve
 from saeviz.config.schema import ComponentConfig
 from saeviz.contract.executors import Executor, WorksHere
 from saeviz.contract.merging import checked_merge, checked_state
+from saeviz.contract.roles import can
 from saeviz.discovery.manager import Manager
 from saeviz.discovery.sources import PluginChoice
 from saeviz.formats.files import temporary_folder
@@ -222,7 +223,7 @@ def given_arrays(session: Session, parent: Path, writer: str = "") -> Iterator[M
 
 def works_here(executor: Executor) -> bool:
     """Whether all workers are known to be on this machine."""
-    return executor.in_process or (isinstance(executor, WorksHere) and executor.on_this_machine)
+    return executor.in_process or (can(executor, WorksHere) and executor.on_this_machine)
 
 
 def summary_of(files: StateFiles, key: str, n_top: int) -> FeatureSummary:

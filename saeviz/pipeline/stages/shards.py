@@ -21,7 +21,7 @@ from saeviz.pipeline.parts import refuse_missing, tables_of
 from saeviz.pipeline.session import Session
 from saeviz.pipeline.stages.stage import Stage
 from saeviz.pipeline.worker import WorkerSession
-from saeviz.values.errors import RunDirError
+from saeviz.values.errors import PluginError, RunDirError
 from saeviz.values.shards import Shard
 
 
@@ -133,9 +133,10 @@ def made_by_workers(session: Session, stage: SharedStage, items: Images) -> Iter
                 waiting.discard(next(finished).number)
             name = files.find(shard)
             if name is None:
-                raise RunDirError(
-                    f"{files.folder}/{files.name(shard)} is missing or damaged; the same command makes it again"
-                )
+                lost = f"{files.folder}/{files.name(shard)} is missing or damaged; the same command makes it again"
+                if shard in missing:
+                    raise PluginError(f"{session.components.executor.who} called {shard} finished, but {lost}")
+                raise RunDirError(lost)
             if session.gathers and not known.isdisjoint(shard.item_ids):
                 session.rundir.failures.forget(stage.name, shard.item_ids)
             yield files.read(name).only(shard.item_ids)
