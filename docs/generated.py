@@ -214,8 +214,8 @@ def _checks() -> Iterator[str]:
     from saeviz.testing.contract import NEEDS, checks_of
 
     yield "## Which checks are made\n"
-    yield "Every component of a role gets the checks of its suite, and with each optional capability of its class"
-    yield "(`component` of the suite) those below. `pytest --collect-only -q` lists them for yours.\n"
+    yield "A suite makes its checks for every component of the role. For each optional capability of the class in"
+    yield "`component` it adds those below. `pytest --collect-only -q` lists the checks of your component.\n"
     yield "| suite | with | checks |"
     yield "|---|---|---|"
     for suite in [name for name in saeviz.testing.__all__ if name.endswith("Contract")]:
