@@ -129,8 +129,9 @@ def _print(found: dict[str, Any]) -> None:
         say(line)
     if (left := len(found["correlations"]) - MOST_RATINGS) > 0:
         say(f"  and with {left} more ratings, more weakly; --json has them all")
-    for name, controls in found["held_constant"].items():
-        say(f"  {name}: {controls} held constant")
+    held = (f"  {name}: {controls} held constant" for name, controls in found["held_constant"].items())
+    for line in chain(_meanings(found["correlations"], found["columns"]["correlations"]), held):
+        say(line)
     if found["caveat"]:
         say(f"  note: {found['caveat']}")
     say("  top images:" if found["top_images"] else "  top images: none; the feature fires on no image")
@@ -183,6 +184,17 @@ def _relations(row: dict[str, Any]) -> Iterator[str]:
             start = "    "
     if differences and not any(one.significant for one in differences):
         yield f"{start}differs significantly with none of: {_first_few([one.contrast for one in differences])}"
+
+
+def _meanings(rows: list[dict[str, Any]], columns: dict[str, dict[str, str | None]]) -> Iterator[str]:
+    """What the figures with ratings are, each once."""
+    there = [name for name in columns if any(row.get(name) is not None for row in rows)]
+    shown = [name for name in there if name not in difference_columns(there)]
+    if shown:
+        yield "  of these figures:"
+    for name in shown:
+        first, *more = _wrapped(f"    {name}: ", (columns[name]["words"] or "").split(), " ")
+        yield from (first, *(f"  {line}" for line in more))
 
 
 def _label_rating(row: dict[str, Any]) -> Iterator[str]:

@@ -114,6 +114,9 @@ def test_a_column_of_a_third_party_is_described_wherever_it_is_shown(run, saeviz
     assert [one.feature.index for one in done.selected] == [0, 0], "lowest first, because lower is better"
     shown = saeviz_command("show", str(done.selected[1].feature), "--run", done.dir)
     assert "silence: 0  how little is said of it [dB]; lower is better" in shown.out
+    assert "    r: Pearson's r between activation and rating, from -1 to 1\n" in shown.out, (
+        "of columns with ratings, too"
+    )
     as_json = saeviz_command("show", str(done.selected[1].feature), "--run", done.dir, "--json").json()
     assert as_json["columns"]["scores"]["silence"]["unit"] == "dB"
 
