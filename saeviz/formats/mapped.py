@@ -90,6 +90,11 @@ class MappedArrays:
         """The texts of this name."""
         return Texts(self[f"{name} data"], self[f"{name} bounds"])
 
+    def release(self) -> None:
+        """Give back the memory of what was read of all arrays, as `release` does."""
+        for array in self._mapped.values():
+            release(array)
+
     @contextmanager
     def rows(self, name: str, shape: tuple[int, ...], kind: np.dtype[Any]) -> Iterator[Callable[[int, Array], None]]:
         """What puts rows into an array, from a place on. All have to be put before the block ends."""

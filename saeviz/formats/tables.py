@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from saeviz.formats.files import atomic_path, write_atomic
 from saeviz.formats.parquet import ROWS_TOGETHER, release_memory
@@ -12,6 +12,7 @@ from saeviz.formats.plain import csv_cell
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
     from saeviz.values.texts import Texts
 
@@ -39,3 +40,10 @@ def table_of_texts(columns: Mapping[str, Texts]) -> pd.DataFrame:
         for name, texts in columns.items()
     }
     return pd.DataFrame({name: pd.Series(array, dtype="str") for name, array in arrays.items()})
+
+
+def table_of_images(item_ids: Texts, columns: Mapping[str, NDArray[Any]]) -> pd.DataFrame:
+    """Columns of numbers of these images, which are not copied."""
+    import pandas as pd
+
+    return pd.DataFrame({"item_id": table_of_texts({"item_id": item_ids})["item_id"], **columns}, copy=False)

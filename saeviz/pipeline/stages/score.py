@@ -26,7 +26,7 @@ from saeviz.formats.of_images import columns_of_images
 from saeviz.formats.pairs import PairFiles, files_of_pairs
 from saeviz.formats.part_records import read_parts, write_part
 from saeviz.formats.plain import plain, quoted
-from saeviz.formats.tables import table_of_texts
+from saeviz.formats.tables import table_of_images, table_of_texts
 from saeviz.pipeline.images import Listing
 from saeviz.pipeline.inputs import score_inputs
 from saeviz.pipeline.parts import Part, record_of_part
@@ -118,6 +118,7 @@ class Score(Stage):
         with atomic_folder(rundir.pairs) as folder:
             pairs = PairFiles(folder, session.dataset.spaces)
             columns, facts = self._results(scoring, inputs, of_images, pairs)
+        arrays.release()
         further = {column.target: of_images[column.target] for column in columns if column.target in of_images}
         declared = [info for config in session.config.scorers for info in declared_infos(config, session.manager)]
         of_extractors = _infos_of_extractors(session)
@@ -129,7 +130,7 @@ class Score(Stage):
             [*OF_PAIRS, *declared],
         )
         rundir.write_table(
-            rundir.images, _images_table(first.item_ids, of_images), [*declared, *of_extractors, *OF_IMAGES]
+            rundir.images, table_of_images(Texts.of(first.item_ids), of_images), [*declared, *of_extractors, *OF_IMAGES]
         )
         scoring.clear()
         counts = {
@@ -354,12 +355,6 @@ def _warn_of_undeclared(who: str, names: Sequence[str], field: str) -> None:
             "%s gave the column %r%s and does not declare it: add it to %s, with what it means",
             who, names[0], more, field,
         )  # fmt: skip
-
-
-def _images_table(item_ids: Sequence[str], columns: Mapping[str, Any]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame({"item_id": table_of_texts({"item_id": Texts.of(item_ids)})["item_id"], **columns})
 
 
 def _scores_table(inputs: list[ScoreInput], columns: list[ScoreColumn]) -> pd.DataFrame:
