@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
+from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
 
 import hypothesis
@@ -16,6 +18,7 @@ import pytest
 
 import saeviz
 import saeviz.cli
+from saeviz.discovery import sources
 from tests import object_store
 from tests.service import Served
 
@@ -83,6 +86,23 @@ def clean_environment() -> Iterator[None]:
         monkeypatch.setattr(os, "fsync", lambda descriptor: None)
         if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in the background of a shell: children inherit it
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def installed_once() -> Iterator[None]:
+    """Of all that is installed, the plugins are looked up again only where a folder of packages has changed."""
+
+    @cache
+    def looked_up(group: str, places: tuple[tuple[Path, int], ...]) -> EntryPoints:
+        return entry_points(group=group)
+
+    def known(*, group: str) -> EntryPoints:
+        folders = [Path(place).absolute() for place in sys.path]
+        return looked_up(group, tuple((place, place.stat().st_mtime_ns) for place in folders if place.is_dir()))
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(sources, "entry_points", known)
         yield
 
 

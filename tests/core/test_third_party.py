@@ -87,10 +87,12 @@ def test_bundled_only(installed, tmp_path):
     assert "npz" in listed.out
 
 
-def test_the_environment_chooses_plugins_too_and_the_flag_wins(installed, tmp_path):
+def test_the_environment_chooses_plugins_too_and_a_flag_leaves_one_out(installed, tmp_path):
     environment = {"PYTHONPATH": str(installed), "SAEVIZ_STRICT_PLUGINS": "", "SAEVIZ_PLUGINS": "good"}
-    assert run_process("plugins", cwd=tmp_path, **environment).code == ExitCode.DONE
-    assert "coverage" not in run_process("plugins", "--plugins", "", cwd=tmp_path, **environment).out
+    chosen = run_process("plugins", cwd=tmp_path, **environment)
+    assert chosen.code == ExitCode.DONE
+    assert "coverage" in chosen.out
+    assert "coverage" not in run_process("plugins", "--plugins", "no:good", cwd=tmp_path, **environment).out
 
 
 def test_strict_makes_them_an_error(installed, tmp_path, fake_run):
