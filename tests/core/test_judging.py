@@ -288,9 +288,15 @@ def test_an_image_that_cannot_be_judged_is_left_out(run_file):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", ["range", "shape"])
-def test_answers_that_are_none_blame_the_plugin(run_file, fault):
-    with pytest.raises(saeviz.PluginError, match=r"labeler: words of plugin .* judge(d| for) layer\d\.cls/\d+"):
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("range", r"judged layer\d\.cls/\d+ with scores from 0 to 2, which must be from 0 to 1"),
+        ("shape", r"returned an array of shape \(2\d,\) from judge for layer\d\.cls/\d+, not \(2\d,\)"),
+    ],
+)
+def test_answers_that_are_none_blame_the_plugin(run_file, fault, said):
+    with pytest.raises(saeviz.PluginError, match=rf"labeler: words of plugin .* {said}$"):
         saeviz.run(run_file, settings=[f"labeler.fault={fault}"])
 
 
