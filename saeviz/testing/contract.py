@@ -156,10 +156,11 @@ def difference(found: Sequence[object], expected: Sequence[object]) -> str:
     """How one list differs from another, in words."""
     lacking = [one for one in expected if one not in found]
     besides = [one for one in found if one not in expected]
+    if lacking and besides:
+        return f"lack {quoted(lacking)} and have {quoted(besides)} instead"
     if lacking or besides:
-        parts = [f"lack {quoted(lacking)}"] if lacking else []
-        parts += [f"have {quoted(besides)} too much"] if besides else []
-        return f"{' and '.join(parts)}: {len(found)} instead of {len(expected)}"
+        what = f"lack {quoted(lacking)}" if lacking else f"have {quoted(besides)}, which was not expected"
+        return f"{what}: {len(found)} instead of {len(expected)}"
     if twice := [one for one in found if list(found).count(one) > list(expected).count(one)]:
         return f"have {quoted(twice[0])} more than once"
     if len(found) != len(expected):

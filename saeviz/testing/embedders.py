@@ -71,7 +71,7 @@ class EmbeddingProviderContract(Contract):
         together = rows_of(embedder, items)
         for row, item in enumerate(items):
             assert self.is_close(rows_of(embedder, [item])[0], together[row]), (
-                f"the row of {item.item_id!r} alone differs from its row among others, by more than tolerance"
+                f"the row of {item.item_id!r} alone and among others differ by more than {self.tolerance} of it"
             )
         assert self.is_close(rows_of(embedder, items[::-1])[::-1], together), (
             "the rows of pictures in another order are not the same rows in that order"

@@ -72,7 +72,7 @@ class SelectorContract(Contract):
     @pytest.mark.parametrize("limit", [0, 1, 5])
     def test_keeps_to_the_limit(self, selector: Selector, limit: int) -> None:
         found = len(choose(selector, score_table(), limit))
-        assert found == limit, f"select gives {found} features; {limit} were expected, the limit"
+        assert found == limit, f"select(table, limit={limit}) gives {found} features, not {limit}"
 
     def test_a_limit_above_all_features_is_no_error(self, selector: Selector) -> None:
         table = score_table()
@@ -106,7 +106,7 @@ class SelectorContract(Contract):
             raise
         except SaevizError:
             return
-        assert len(selected) <= 5, f"select gives {len(selected)} features; at most 5 were expected, the limit"
+        assert len(selected) <= 5, f"select(table, limit=5) gives {len(selected)} features, more than 5"
         assert_of_table(selected, table)
 
 
