@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from asyncio import CancelledError
 from collections.abc import Callable
+from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +29,7 @@ from saeviz.testing.fakes import (
 
 SPACE, OTHER = saeviz.FeatureSpace(1, "cls", 32), saeviz.FeatureSpace(9, "cls", 32)
 FEATURE = SPACE.feature(1)
+NOTHING = csr_array((0, 32), dtype=np.float32)
 LABEL = saeviz.FeatureLabel("red things")
 UNREADABLE = saeviz.ImageItem("broken", b"")
 KINDS: dict[str, type] = {
@@ -201,6 +203,8 @@ EXTRACTOR = [
     ("a provenance that fails", "provenance", unheard, "fails with AttributeError: 'list' object has no attribute"),
     ("a provenance as text", "provenance", has("a model"), "has a str as provenance, not a mapping"),
     ("a picture that ends it", "extract", gives(lambda: (UNREADABLE.open() for _ in [1])), "ends the run because of o"),
+    ("nothing without end", "extract", lambda _: lambda *_: (saeviz.FeatureBatch(SPACE, (), NOTHING) for _ in count()),
+     "gave 10,000 batches without images"),
     ("an exception", "extract", lambda _: raising, "fails with KeyError: 'inside'"),
 ]  # fmt: skip
 STORE = [

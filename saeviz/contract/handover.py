@@ -29,6 +29,9 @@ from saeviz.values.texts import Marks, Texts, are_all_different
 if TYPE_CHECKING:
     from saeviz.typing import Float32Array, FloatArray
 
+MOST_EMPTY = 10_000
+"""Batches of an extractor that have no images, one after another."""
+
 
 def each(who: str, method: str, found: object, kind: type | UnionType) -> Iterator[Any]:
     """What a method yields, or a list that it returns: each checked to be of a kind."""
@@ -109,7 +112,11 @@ def extracted(
     `spaces` has the numbers of images that it declares for each.
     """
     waiting = {space: asked.copy() for space in spaces}
+    n_empty = 0
     for batch in each(who, "extract", found, FeatureBatch):
+        n_empty = 0 if batch.item_ids else n_empty + 1
+        if n_empty > MOST_EMPTY:
+            raise PluginError(f"{who} gave {MOST_EMPTY:,} batches without images one after another, as if without end")
         if batch.space not in waiting:
             raise PluginError(
                 f"{who} gave {batch.space} with {batch.space.n_features} features, a space that it does not declare"

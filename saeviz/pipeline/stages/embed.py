@@ -15,6 +15,7 @@ from saeviz.pipeline.session import Session, logger
 from saeviz.pipeline.sharing.reuse import SharedEmbeddings
 from saeviz.pipeline.stages.shards import SharedStage, is_shared, made_by_workers, reset_made
 from saeviz.pipeline.worker import WorkerSession
+from saeviz.values.errors import DataError
 from saeviz.values.near_duplicates import near_duplicates
 from saeviz.values.texts import Marks
 
@@ -87,6 +88,11 @@ class Embed(SharedStage):
                 session.failed(
                     item_id, f"{session.components.who(config)} gave no finite embedding of it, and no reason"
                 )
+        if waiting and len(waiting) == len(session.dataset.extracted):
+            raise DataError(
+                f"{session.components.who(config)} embedded none of the {len(waiting)} images; "
+                f"{session.rundir.failures.path} says why for each"
+            )
         if not self.is_optional:
             _warn_of_look_alikes(session, files)
         counts = {"embedded": len(session.dataset.extracted) - len(waiting)}
