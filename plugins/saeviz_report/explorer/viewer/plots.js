@@ -105,7 +105,7 @@
     const name = all.find(([one]) => one === kind)[1];
     return el("div", { class: "plot" }, tools, figure.asSvg ? saeviz.savable(figure, saeviz.plainly(name, 60), key, figure.asSvg) : figure,
       el("p", { class: "note keys" }, key.map(([word, shade]) => el("span", { class: "key" }, saeviz.swatch(shade), said(word, 40)))),
-      kind === "xy" || !["tier", "space"].includes(tint) ? saeviz.meaning([...(kind === "xy" ? axesOf(features) : []), tint].map((one) => [saeviz.named(one), features.infoOf(one)])) : null,
+      saeviz.meaning([...(kind === "xy" ? axesOf(features) : []), ...(["tier", "space"].includes(tint) ? [] : [tint])].map((one) => [saeviz.named(one), features.infoOf(one)])),
       saeviz.folded("How to use the plot", false, el("p", { class: "note" }, "Click a point to open the feature, draw a line around points to make a list, zoom with the wheel, double-click to reset. By keyboard: arrows go from point to point, Enter opens, + and − zoom.",
         kind === "ms" && features.run.tier_cutoffs?.length ? " Dashed: where the tiers begin; a feature on too few images, or like another, is not selected." : "")));
   };
