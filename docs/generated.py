@@ -6,7 +6,9 @@ They are written to `docs/reference/generated`, which is not kept.
 from __future__ import annotations
 
 import pkgutil
+import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -18,6 +20,7 @@ from pydantic_core import to_jsonable_python
 import saeviz
 import saeviz.testing
 import saeviz.toolkit
+import saeviz.values
 from docs.contents import cell, described, listed
 from saeviz.cli.explain import PAGES as ERRORS
 from saeviz.config.schema import DEFAULT_USE, LISTS, OPTIONAL, SINGLE, RunSettings
@@ -189,7 +192,7 @@ def _python(part: str) -> Iterator[str]:
         if part_of(name) == part:
             thing = getattr(saeviz, name)
             kind = "class" if isinstance(thing, type) else "function" if hasattr(thing, "__code__") else "data"
-            yield f".. auto{kind}:: saeviz.{name}"
+            yield f".. auto{kind}:: {_home_of(name) if kind == 'data' else 'saeviz'}.{name}"
             if kind == "class":
                 yield "   :members:\n   :member-order: bysource"
             if kind == "data":
@@ -198,15 +201,26 @@ def _python(part: str) -> Iterator[str]:
     yield "```"
 
 
+def _home_of(name: str) -> str:
+    """The module that assigns a public name: Sphinx finds what is said of it only there."""
+    for module in [*_below(saeviz.values), "saeviz.contract.context", "saeviz.contract.options"]:
+        source = find_spec(module)
+        if source and source.origin and re.search(rf"^{name}\b.* = ", Path(source.origin).read_text("utf-8"), re.M):
+            return module
+    return "saeviz"
+
+
 def _modules(name: str) -> Iterator[str]:
     package = {"toolkit": saeviz.toolkit, "testing": saeviz.testing}[name]
     yield f"# saeviz.{name}\n"
     if name == "testing":
         yield from _checks()
-    yield "```{eval-rst}"
     for module in [package.__name__, *_below(package)]:
-        yield f".. automodule:: {module}\n   :members:\n   :member-order: bysource\n"
-    yield "```"
+        if module != package.__name__:
+            yield f"## {module}\n"
+        yield f"```{{eval-rst}}\n.. automodule:: {module}"
+        yield "   :members:\n   :member-order: bysource"
+        yield "   :show-inheritance:\n   :exclude-members: model_config\n```\n"
 
 
 def _checks() -> Iterator[str]:

@@ -177,7 +177,8 @@ class _Resolver:
     def _component(
         self, role: str, place: str, tables: Sequence[tuple[Mapping[str, Any], Path]]
     ) -> ComponentConfig | None:
-        use, tables = _last_choice(tables, DEFAULT_USE.get(place))
+        given = tables
+        use, tables = _last_choice(given, DEFAULT_USE.get(place))
         if (use is None and not any(table for table, _ in tables)) or (use == "none" and place in OPTIONAL):
             return None
         if not isinstance(use, str):
@@ -197,7 +198,13 @@ class _Resolver:
             try:
                 return ComponentConfig(role, place, use, model.model_validate(values), secrets, name)
             except ValidationError as error:
+                missing = {str(one["loc"][0]) for one in error.errors() if one["type"] == "missing" and one["loc"]}
+                dropped = {name for table, _ in given[: len(given) - len(tables)] for name in table}
                 self.mistakes += explain(error, model, place)
+                self.mistakes += [
+                    f"{place}.{name}: the one that is set is of another component; set it for {use}, too"
+                    for name in sorted(missing & dropped)
+                ]
         return None
 
     def _values(

@@ -25,10 +25,12 @@ def explain(error: ValidationError, model: type[Options], place: str) -> list[st
         where = ".".join([place, *(shortened(str(part)) for part in mistake["loc"])])
         if mistake["type"] == "extra_forbidden":
             names = list(_model_at(mistake["loc"], model).model_fields)
-            hint = suggest(str(mistake["loc"][-1]), names) or f"; there are: {', '.join(names) or 'none'}"
+            known = [*names, "use"] if len(mistake["loc"]) == 1 else names
+            hint = suggest(str(mistake["loc"][-1]), known) or f"; there are: {', '.join(names) or 'none'}"
             lines.append(f"{where}: unknown option{hint}")
         else:
             message = mistake["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
+            message = message.replace("Input is not a valid path for <class 'pathlib.Path'>", "Input should be a path")
             silent = mistake["type"] in {"missing", "value_error"} or mistake["loc"][:1] in secrets
             given = "" if silent else f", not {quoted(mistake['input'])}"
             lines.append(f"{where}: {one_line(message[:1].lower() + message[1:])}{given}")

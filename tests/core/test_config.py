@@ -207,3 +207,26 @@ def test_a_run_file_that_cannot_be_read_says_why(tmp_path, content, message):
 def test_an_option_that_takes_a_list_says_so(manager):
     with pytest.raises(saeviz.ConfigError, match=r"scorers\.0\.ratings: input should be a list, not 'mood'"):
         config_of(manager, {"scorers": [{"use": "pearson-bh", "ratings": "mood"}]})
+
+
+@pytest.mark.parametrize(
+    ("tables", "line"),
+    [
+        ({"images": {"use": "table", "path": 3}}, "images.path: input should be a path, not 3"),
+        ({"extractor": {"user": "fake-extractor"}}, "extractor.user: unknown option; did you mean 'use'?"),
+    ],
+)
+def test_a_mistake_is_said_without_words_of_python(manager, tables, line):
+    with pytest.raises(saeviz.ConfigError) as error:
+        config_of(manager, tables)
+    assert line in str(error.value).splitlines()
+
+
+def test_an_option_that_was_set_for_another_component_is_to_be_set_again(manager):
+    flag = assignment_layer(["images.use=table"], Path("/base"))
+    with pytest.raises(saeviz.ConfigError) as error:
+        config_of(manager, {"images": {"use": "folder", "path": "a"}}, flag)
+    assert str(error.value).splitlines() == [
+        "images.path: field required",
+        "images.path: the one that is set is of another component; set it for table, too",
+    ]
