@@ -79,5 +79,6 @@ def checked_state(method: str, state: object) -> State:
         raise MalformedError(f"it gave {what} from {method}, not a mapping of names to arrays, one at least")
     for name, array in state.items():
         if not isinstance(array, np.ndarray | np.generic) or array.dtype.kind not in "biuf":
-            raise MalformedError(f"it gave {kind_of(array)} as {name!r} from {method}, not an array of numbers")
+            what = f"an array of {array.dtype}" if isinstance(array, np.ndarray) else kind_of(array)
+            raise MalformedError(f"it gave {what} as {name!r} from {method}, not an array of numbers")
     return state

@@ -92,7 +92,8 @@ def _counted(found: Iterator[T], who: str, what: str) -> Iterator[T]:
 
 
 def _say(who: object, what: str, seconds: float) -> None:
-    print(one_line(f"trace: {seconds:8.3f} s  {who}: {what}"), file=sys.stderr)
+    line = one_line(f"trace: {seconds:8.3f} s  {who}: {what}")
+    print(f"{line}\n", end="", file=sys.stderr)  # in one piece, as threads write at the same time
 
 
 def _in_words(value: object) -> str:

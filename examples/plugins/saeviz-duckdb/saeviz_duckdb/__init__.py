@@ -106,7 +106,8 @@ class DuckDBStore(saeviz.OneItemStore):
             return []
         self._connect()
         with self._database.cursor() as cursor:
-            return cursor.execute(query, values).fetchall()
+            rows: list[tuple[Any, ...]] = cursor.execute(query, values).fetchall()
+            return rows
 
 
 @saeviz.hookimpl
