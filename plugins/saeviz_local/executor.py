@@ -27,7 +27,14 @@ class LocalExecutor:
     @cached_property
     def n_workers(self) -> int:
         """How many processes work: as many as the options say, else one for each GPU."""
-        return self.options.workers or max(1, len(gpus_for(self.context.device)))
+        if self.options.workers is None and len(self._gpus) > 1:
+            say = self.context.logger.info
+            say("executor: %d workers, one for each GPU; executor.workers sets another number", len(self._gpus))
+        return self.options.workers or max(1, len(self._gpus))
+
+    @cached_property
+    def _gpus(self) -> list[str]:
+        return gpus_for(self.context.device)
 
     @property
     def in_process(self) -> bool:
@@ -45,7 +52,7 @@ class LocalExecutor:
                 yield saeviz.Step(shard, "this process", 0, finished=True)
             return
         n, pickled = min(self.n_workers, len(shards)), pickle.dumps(work)
-        environments = [environment_of(number, self.n_workers, self.context.device) for number in range(n)]
+        environments = [environment_of(number, n, self._gpus) for number in range(n)]
         start = [partial(Process, pickled, environment) for environment in environments]
         with closing(Pool(start, shards, self.options.tries)) as pool:
             yield from pool.steps()

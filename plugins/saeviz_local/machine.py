@@ -6,16 +6,16 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """Read by the libraries that compute when they are loaded; torch goes by the first."""
 
 
-def environment_of(number: int, n_workers: int, device: str) -> dict[str, str]:
+def environment_of(number: int, n_workers: int, gpus: Sequence[str]) -> dict[str, str]:
     """The environment of a worker: this process's, with its share of the threads and a GPU if there are any."""
     threads = str(max(1, _cores() // n_workers))
-    gpus = gpus_for(device)
     own = {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else {}
     # The folders from which this process imports, for plugins that are not installed.
     path = os.pathsep.join(place or str(Path.cwd()) for place in sys.path)

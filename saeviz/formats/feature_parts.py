@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from saeviz.typing import CSR, Float32Array
 
+FORMAT = 1
 _AT_ONCE = 2**20
 """Bytes of a file in memory at once, when it is checked."""
 _CRC_SIZE = 4
@@ -39,15 +40,19 @@ class FeatureParts:
         self._shape = n_features, n_images
 
     def blocks(self, n_values: int) -> list[slice]:
-        """All features, in blocks that have so many activations together at most, or are of one feature."""
+        """All features, in blocks that have so many activations together at most, or are of one feature.
+
+        A block has few features where there are many files, because it takes a number for each feature of each file.
+        """
         import numpy as np
 
-        n_features = self._shape[0]
+        n_features, most = self._shape[0], max(1, n_values // max(1, len(self._paths)))
         totals = np.zeros(n_features + 1, np.int64)
         for path in self._paths:
             with _opened(path, n_features) as part:
                 totals += part.starts(slice(0, n_features))
-        return [slice(*ends) for ends in ranges(totals, n_values)]
+        blocks = ranges(totals, n_values)
+        return [slice(first, min(first + most, stop)) for start, stop in blocks for first in range(start, stop, most)]
 
     def block(self, features: slice) -> CSR:
         """The activations of some features, `[n_features, n_images]` with the images in their order."""

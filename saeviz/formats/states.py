@@ -5,11 +5,14 @@ A file is whole or not there (`formats/folders.py`), and its arrays have checksu
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from saeviz.formats.files import explained
 from saeviz.formats.folders import Folder
 from saeviz.formats.npz import read_npz
+from saeviz.values.errors import RunDirError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,10 +43,13 @@ class StateFiles:
             for name, array in state.items()
         }
         with self.folder.writing(_name(key)) as file:
-            np.savez(file, allow_pickle=False, **arrays)
+            np.savez(file, **arrays)  # type: ignore[arg-type]  # keywords are arrays
 
     def read(self, key: str) -> Nodes | None:
-        """The nodes that were written; None if there is no such file, or a damaged one, which is removed."""
+        """The nodes that were written; None if there is no such file, or a damaged one, which is removed.
+
+        Raises `RunDirError` if the disk does not let it be read.
+        """
         nodes: dict[tuple[int, int], dict[str, NDArray[Any]]] = {}
         try:
             for place, array in read_npz(self.folder.source(_name(key))).items():
@@ -55,7 +61,9 @@ class StateFiles:
                 raise ValueError("it has nothing")
         except FileNotFoundError:
             return None
-        except (OSError, ValueError):
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno != errno.EINVAL:  # which nonsense in an archive leads to
+                raise RunDirError(f"{self.folder}/{_name(key)} cannot be read: {explained(error)}") from error
             self.remove([key])
             return None
         return nodes

@@ -182,7 +182,7 @@ def saved_and_read(state: State, path: Path) -> State:
     """The state as another process finds it in a file."""
     import numpy as np
 
-    np.savez(path, allow_pickle=False, **state)
+    np.savez(path, **state)  # type: ignore[arg-type]  # keywords are arrays
     return read_npz(path)
 
 

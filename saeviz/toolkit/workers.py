@@ -13,6 +13,7 @@ from pydantic import Field
 
 import saeviz
 from saeviz.formats.plain import OneLineFormatter
+from saeviz.values.regular import reason_of
 
 logger = logging.getLogger("saeviz")
 PATIENCE = 20.0
@@ -165,7 +166,11 @@ class Pool:
             with self._lock:
                 if self._closed:
                     return None
-                worker = start()
+                try:
+                    worker = start()
+                except OSError as error:  # no memory, too many processes or files
+                    self._told.put(saeviz.WorkerError(f"executor: {name} cannot be started: {reason_of(error)}"))
+                    return None
                 self._workers.add(worker)
                 self._starting.add(worker)
             try:

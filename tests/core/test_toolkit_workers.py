@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from contextlib import closing
 from threading import Event
@@ -84,6 +85,14 @@ def test_a_worker_that_cannot_start_is_done_without(caplog):
 def test_without_any_worker_the_run_ends():
     with pytest.raises(saeviz.WorkerError, match=r"worker [12] ended with exit code 5 before it could begin to work"):
         finished(StillbornWorker, StillbornWorker)
+
+
+def test_a_worker_that_cannot_be_started_ends_the_run():
+    def start():
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    with pytest.raises(saeviz.WorkerError, match="worker 1 cannot be started: Resource temporarily unavailable"):
+        finished(start)
 
 
 def test_a_worker_that_cannot_work_ends_the_run_with_its_reason():

@@ -17,7 +17,7 @@ from saeviz.testing import ExecutorContract
 from saeviz.testing.fake_work import FakeWork, fake_shards
 from saeviz_local import LocalOptions
 from saeviz_local.executor import LocalExecutor
-from saeviz_local.machine import environment_of
+from saeviz_local.machine import environment_of, gpus_for
 from tests.waiting import PATIENCE, wait_until
 
 
@@ -103,11 +103,11 @@ def is_alive(process: int) -> bool:
 def test_workers_share_cores_and_gpus(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "8")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
-    found = [environment_of(number, 3, "auto") for number in range(3)]
+    found = [environment_of(number, 3, gpus_for("auto")) for number in range(3)]
     assert [one["OMP_NUM_THREADS"] for one in found] == ["2", "2", "2"]
     assert [one["CUDA_VISIBLE_DEVICES"] for one in found] == ["4", "7", "4"]
-    assert environment_of(1, 3, "cuda:1")["CUDA_VISIBLE_DEVICES"] == "4,7"
-    assert environment_of(1, 99, "cpu")["OMP_NUM_THREADS"] == "1"
+    assert environment_of(1, 3, gpus_for("cuda:1"))["CUDA_VISIBLE_DEVICES"] == "4,7"
+    assert environment_of(1, 99, [])["OMP_NUM_THREADS"] == "1"
 
 
 class OwnGpu:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from saeviz.contract.merging import checked_state
-from saeviz.formats.feature_parts import FeatureParts, is_whole, write_feature_part
+from saeviz.formats.feature_parts import FORMAT, FeatureParts, is_whole, write_feature_part
 from saeviz.formats.mapped import MappedArrays
 from saeviz.formats.rundir import RunDir, digest_of
 from saeviz.formats.states import StateFiles
@@ -76,7 +76,7 @@ class CopyWork(ScoreWork):
     def __call__(self, shard: Shard) -> Iterator[int]:
         """Make a file of the copy; yields how many more images are done."""
         space, rows = self.division.place_of(shard)
-        path = copies_in(self.rundir) / self.division.key(space, COPY, rows)
+        path = _copy_path(self.rundir, self.division, space, rows)
         if is_whole(path):  # another part of the run has made it in the meantime
             yield len(shard)
             return
@@ -151,8 +151,12 @@ def copies_in(rundir: RunDir) -> Path:
 
 def copy_of(rundir: RunDir, copies: Division, space: FeatureSpace) -> FeatureParts:
     """The copy of the features of a space, of which all files are there."""
-    paths = [copies_in(rundir) / copies.key(space, COPY, rows) for rows in copies.rows()]
+    paths = [_copy_path(rundir, copies, space, rows) for rows in copies.rows()]
     return FeatureParts(paths, space.n_features, copies.n_items)
+
+
+def _copy_path(rundir: RunDir, copies: Division, space: FeatureSpace, rows: slice) -> Path:
+    return copies_in(rundir) / f"{copies.key(space, COPY, rows)}-{FORMAT}"
 
 
 def _lacking(files: StateFiles, division: BlockDivision, shard: Shard) -> bool:
@@ -164,11 +168,9 @@ def _copy(
     session: Session, copies: Division, seen: Sequence[ScoreInput], arrays: MappedArrays, part: Part | None
 ) -> None:
     """Have workers copy the features of all images; what a run that was killed has left is used again."""
-    folder = copies_in(session.rundir)
 
     def path_of(shard: Shard) -> Path:
-        space, rows = copies.place_of(shard)
-        return folder / copies.key(space, COPY, rows)
+        return _copy_path(session.rundir, copies, *copies.place_of(shard))
 
     shards = [shard for space in copies.names for shard in copies.shards(space, seen[0].item_ids)]
     missing = [shard for shard in shards if not is_whole(path_of(shard))]
@@ -180,4 +182,4 @@ def _copy(
     with closing(done_by_workers(session, work, missing, "by feature")) as finished:
         for shard in finished:
             if not path_of(shard).exists():
-                raise RunDirError(f"{folder}: {shard} is missing; the same command makes it again")
+                raise RunDirError(f"{copies_in(session.rundir)}: {shard} is missing; the same command makes it again")
