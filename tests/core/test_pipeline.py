@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import saeviz
@@ -175,6 +176,41 @@ def test_a_picture_that_changed_and_cannot_be_read_is_left_out_until_it_can(fold
     assert repaired.failures == []
     assert rows_of(repaired) == {**rows_of(before), "2.png": rows_of(before)["0.png"]}
     assert repaired.manifest["stages"]["embed"]["counts"]["embedded"] == 4
+
+
+def test_another_picture_under_the_id_of_a_removed_image_is_extracted(folder_run):
+    run_file, folder = folder_run
+    first = rows_of(saeviz.run(run_file, plan=Plan(last="extract")))
+    (folder / "2.png").unlink()
+    (folder / "4.png").write_bytes((folder / "0.png").read_bytes())
+    fewer = saeviz.run(run_file, plan=Plan(last="extract"))
+    assert list(fewer.fingerprints) == ["0.png", "1.png", "3.png", "4.png"]
+    (folder / "2.png").write_bytes((folder / "1.png").read_bytes())
+    again = saeviz.run(run_file, plan=Plan(last="extract"))
+    assert any("extract: 1 of 5 images to do" in line for line in log_of(again))
+    assert rows_of(again) == {**first, "2.png": first["1.png"], "4.png": first["0.png"]}
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_features_of_an_image_without_a_record_are_of_an_unknown_picture(folder_run, monkeypatch, is_killed):
+    from saeviz.testing.fakes import FakeExtractor
+
+    run_file, folder = folder_run
+    made = saeviz.run(run_file, plan=Plan(last="extract"))
+    first, path = rows_of(made), made.dir / "items.parquet"
+    table = pd.read_parquet(path)
+    table[table["item_id"] != "2.png"].to_parquet(path)
+    manifest = json.loads((made.dir / "run.json").read_text())
+    manifest["stages"]["extract"].pop("sha256")  # as of a run that was killed
+    (made.dir / "run.json").write_text(json.dumps(manifest))
+    (folder / "2.png").write_bytes((folder / "1.png").read_bytes())
+    if is_killed:
+        with monkeypatch.context() as patch:
+            patch.setattr(FakeExtractor, "extract", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                saeviz.run(run_file, plan=Plan(last="extract"))
+    again = saeviz.run(run_file, plan=Plan(last="extract"))
+    assert rows_of(again) == {**first, "2.png": first["1.png"]}
 
 
 def test_a_run_with_nothing_to_do_looks_at_each_picture_once(folder_run, monkeypatch):

@@ -285,6 +285,13 @@ def test_what_needs_embeddings_is_left_to_the_run_that_gathers(run_file, alone, 
     parts.assert_same_scores(alone())
 
 
+def test_parts_of_a_run_without_scorers_end(run_file, saeviz_command):
+    parts = Parts(saeviz_command, run_file.parent)
+    for number in (1, 2):
+        assert parts.part(number).code == saeviz.ExitCode.PARTIAL, "of the images that cannot be read"
+    assert parts.gather("--until", "score").code == saeviz.ExitCode.PARTIAL
+
+
 def test_parts_make_states_and_no_more(run_file, alone, saeviz_command, monkeypatch):
     scorers = (SCORERS[1], SCORERS[4], *BY_FEATURE)
     expected = alone(scorers)

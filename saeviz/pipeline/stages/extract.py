@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from saeviz.typing import Mask
 
 
+UNKNOWN = "unknown picture"
+"""Recorded as the fingerprint of stored features if it is not known which picture they are of."""
+
+
 class Extract(SharedStage):
     """Runs the extractor over the images that the store does not have."""
 
@@ -85,6 +89,8 @@ class Extract(SharedStage):
 
     def run(self, session: Session) -> Mapping[str, Any]:
         """Extract pending images; each batch is stored before the next one is computed."""
+        import numpy as np
+
         session.dataset.look_again()  # failures are retried
         _refuse_another_runs_store(session)
         _settle_in_store(session)
@@ -96,8 +102,9 @@ class Extract(SharedStage):
         if twice:
             logger.warning("images: %s", one_line(twice))
         same = pending.mask & _Recorded.of(session).same & ~_with_lost_numbers(session)
-        _remember_fingerprints(session, still_to_do=pending.mask)
         written = _kept_of(session, spaces)
+        stored: Mask = np.logical_or.reduce([marks.mask for marks in written.values()])
+        _remember_fingerprints(session, still_to_do=pending.mask, stored=stored)
         for marks in written.values():
             marks.mask &= same
         if is_shared(session, self):
@@ -111,7 +118,7 @@ class Extract(SharedStage):
             raise DataError(
                 f"none of the {len(items)} images could be used; {session.rundir.failures.path} says why for each"
             )
-        _remember_fingerprints(session, still_to_do=pending.mask & ~in_all(written))
+        _remember_fingerprints(session, still_to_do=pending.mask & ~in_all(written), stored=stored)
         of_images = tidy_of_images(session.rundir.of_images, done.ids)  # others are kept, as a store keeps them
         return {
             "store": session.config.store.identity(),
@@ -191,9 +198,8 @@ def _kept_of(session: Session, spaces: Iterable[FeatureSpace]) -> dict[FeatureSp
 
 def _pending(session: Session) -> Images:
     items, done = session.dataset.items, session.dataset.extracted.mask
-    if done.any() and not session.rundir.items.exists():
-        return items  # it is unknown which pictures the features belong to
-    return items.only(~done | (_Recorded.of(session).rows >= 0) | _with_lost_numbers(session))
+    # Of an image without a record it is unknown which picture the features belong to.
+    return items.only(~done | ~_Recorded.of(session).same | _with_lost_numbers(session))
 
 
 def _with_lost_numbers(session: Session) -> Mask:
@@ -243,18 +249,20 @@ class _Recorded:
         return cls(same, rows, others.texts())
 
 
-def _remember_fingerprints(session: Session, still_to_do: Mask) -> None:
+def _remember_fingerprints(session: Session, still_to_do: Mask, stored: Mask) -> None:
     """Record the fingerprint of the picture that each item's features belong to.
 
-    A changed picture keeps its old fingerprint until it is extracted again, so that old features are not mistaken for
-    new ones after a crash or if the picture cannot be read.
+    A changed picture keeps its old fingerprint until it is extracted again, and `stored` features without a record are
+    of an unknown picture until then, so that old features are not mistaken for new ones after a crash or if the picture
+    cannot be read.
     """
     items, before = session.dataset.items, _Recorded.of(session)
-    stays = still_to_do & (before.rows >= 0)
+    others = Texts.joined([before.others, Texts.of([UNKNOWN])])  # its last one is at -1
+    stays = still_to_do & ~before.same & ((before.rows >= 0) | stored)
     now = items.fingerprints
     if stays.any():
         marks = enumerate(items.fingerprints)
-        now = Texts.of(before.others[before.rows[row]] if stays[row] else mark for row, mark in marks)
+        now = Texts.of(others[before.rows[row]] if stays[row] else mark for row, mark in marks)
     table = table_of_texts({"item_id": items.ids, "fingerprint": now})
     session.rundir.write_table(session.rundir.items, table, OF_ITEMS)
 

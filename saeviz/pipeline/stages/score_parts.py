@@ -52,7 +52,8 @@ class PartScoring(SharedScoring):
 
     def make(self, seen: Sequence[ScoreInput]) -> None:
         """Make the states of the first scorer and those after it, up to one that gives columns of images."""
-        self._prepare(self.session.config.scorers[0], seen)
+        if self.session.config.scorers:
+            self._prepare(self.session.config.scorers[0], seen)
 
     def _make(self, wanted: Mapping[FeatureSpace, Mapping[str, Merges]], seen: Sequence[ScoreInput]) -> None:
         division, part = self._division(wanted, seen), self._part
