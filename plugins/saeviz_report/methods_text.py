@@ -9,7 +9,7 @@ from typing import Any
 
 import saeviz
 from saeviz_report.method import Method
-from saeviz_report.summary import component_of, extractors_of, sources_of
+from saeviz_report.summary import component_of, extractors_of, recorded, sources_of
 from saeviz_report.text import plain
 
 MOST_NAMED = 12
@@ -21,7 +21,7 @@ Part = str | tuple[str, ...]
 
 def sentences(run: saeviz.Run, method: Method) -> list[list[Part]]:
     """What was done, sentence by sentence; what a run did not do is not mentioned."""
-    config = run.manifest.get("config") or {}
+    config = recorded(run, "config")
     parts = (_images(run), _features(run, config), _monosemanticity(run, config), _relations(run, method))
     found = [*(one for part in parts for one in part), *_selection(run, config), *_names(run, config)]
     return [*found, *_also(run, found), *_end(run)]
@@ -154,8 +154,9 @@ def _selection(run: saeviz.Run, config: Mapping[str, Any]) -> Iterator[list[Part
             known.setdefault(choice.tier, []).append(choice.selection_stability)
     if known:
         means = [f"{sum(shares) / len(shares):.2f} in tier {tier}" for tier, shares in sorted(known.items())]
-        record = (run.manifest.get("stages") or {}).get("select") or {}
-        n = plain((record.get("counts") or {}).get("halves") or "many")  # runs of earlier versions do not say
+        n = plain(
+            recorded(run, "stages", "select", "counts").get("halves") or "many"
+        )  # runs of earlier versions do not say
         yield [
             f"To see how stable this is, features were selected again by the correlations on {n} random halves "
             "of the images (of whole groups, if they have groups)",
@@ -207,8 +208,7 @@ def _works(run: saeviz.Run, *places: str) -> tuple[str, ...]:
 
 
 def _end(run: saeviz.Run) -> Iterator[list[Part]]:
-    settings = (run.manifest.get("config") or {}).get("run") or {}
-    versions = run.manifest.get("versions") or {}
+    settings, versions = recorded(run, "config", "run"), recorded(run, "versions")
     used = ", ".join(f"{name} {version}" for name, version in versions.items() if name != "saeviz")
     seed = f"The random seed was {settings['seed']}" if "seed" in settings else "The random seed is not recorded"
     yield [f"{seed}; versions: {used}." if used else f"{seed}."]

@@ -101,7 +101,8 @@ def _relations(rows: Sequence[FeatureRow]) -> Iterator[dict[str, Any]]:
     for row in rows:
         for rating, relation in row.relations.items():
             others = [name for name in relation if name not in (*_FIGURES, *saeviz.KEYS, "rating", "label")]
-            shown = [name for name in others if name not in saeviz.difference_columns(relation)]
+            of_differences = saeviz.difference_columns(relation)
+            shown = [name for name in others if name not in of_differences]
             figures = {name: relation.get(name) for name in (*_FIGURES, *shown) if name in relation}
             of_label = row.label_ratings.get(rating, {})
             on_label = {name: of_label[given] for name, given in _OF_LABEL.items() if given in of_label}

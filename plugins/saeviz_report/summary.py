@@ -89,7 +89,7 @@ def summarise(run: saeviz.Run, correlations: pd.DataFrame) -> Summary:
 
     What its manifest does not tell is left out.
     """
-    config = run.manifest.get("config") or {}
+    config = recorded(run, "config")
     return Summary(
         n_images=len(run.items),
         tiers=dict(sorted(Counter(selected.tier for selected in run.selected).items())),
@@ -99,10 +99,18 @@ def summarise(run: saeviz.Run, correlations: pd.DataFrame) -> Summary:
         spaces=[_space(run, space) for space in run.spaces],
         monosemanticity=_monosemanticity(run.facts),
         facts=_facts(run),
-        stages=[_stage(name, entry or {}) for name, entry in (run.manifest.get("stages") or {}).items()],
+        stages=[_stage(name, entry or {}) for name, entry in recorded(run, "stages").items()],
         config=config,
-        versions=run.manifest.get("versions") or {},
+        versions=recorded(run, "versions"),
     )
+
+
+def recorded(run: saeviz.Run, *names: str) -> Mapping[str, Any]:
+    """The table of the manifest that has these names, one within the other; empty if a stranger's has none there."""
+    found: Any = run.manifest
+    for name in names:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
 
 
 def extractors_of(config: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -118,10 +126,9 @@ def extractors_of(config: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def sources_of(run: saeviz.Run) -> list[Mapping[str, Any]]:
     """What each extractor of the run has recorded of the model and the files that it used."""
-    record = (run.manifest.get("stages") or {}).get("extract") or {}
-    recorded = record.get("provenance") or {}
-    several = isinstance((run.manifest.get("config") or {}).get("extractors"), list)
-    return [one for one in (recorded.values() if several else [recorded]) if isinstance(one, Mapping)]
+    known = recorded(run, "stages", "extract", "provenance")
+    several = isinstance(recorded(run, "config").get("extractors"), list)
+    return [one for one in (known.values() if several else [known]) if isinstance(one, Mapping)]
 
 
 def component_of(config: Mapping[str, Any], role: str) -> str:

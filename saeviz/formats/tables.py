@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 def write_csv(path: Path, table: pd.DataFrame) -> None:
     """Replace a CSV table, which is for people: see `csv_cell` for text from outside in it."""
     shown = table.apply(lambda column: column.map(lambda cell: csv_cell(cell) if isinstance(cell, str) else cell))
+    shown.columns = [csv_cell(str(name)) for name in shown.columns]
     write_atomic(path, shown.to_csv(index=False, lineterminator="\n"))
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from saeviz.discovery.manager import Manager
 
 _EMBEDDED_BY = {"embeddings": "embed", "second_embeddings": "embed-second"}
+_OF_SCORERS = ("scores", "correlations", "images_table", "pairs")
+"""The tables that scorers fill: which columns they have is up to the run."""
 _ROLES = {"second_embeddings": "embeddings", "judge": "labeler", EXTRACTORS: "extractor"}
 
 
@@ -32,14 +34,16 @@ def works_of(
     to cite, they are those of what is installed, which `manager` knows.
     """
     found: dict[str, list[Citation]] = {}
-    config = manifest.get("config") or {}
-    for given, plugin in (manifest.get("plugins") or {}).items():
+    config = _mapping(manifest.get("config"))
+    there = dict.fromkeys(chain.from_iterable(columns.get(table, ()) for table in _OF_SCORERS), True)
+    for given, plugin in _mapping(manifest.get("plugins")).items():
         place = re.sub(r"\[(\d+)\]", r".\1", given)  # as earlier versions write it
         settings = _settings(config, place)
         if not _made_none(manifest, place):
-            works = _written(plugin["cites"]) if "cites" in plugin else _installed(manager, place, settings)
+            recorded = _mapping(plugin)
+            works = _written(recorded["cites"]) if "cites" in recorded else _installed(manager, place, settings)
             start = f"{settings['name']}_" if settings.get("name") else ""
-            known = {**dict.fromkeys(chain.from_iterable(columns.values()), True), **figures}
+            known = {**there, **figures}
             own = {name.removeprefix(start): value for name, value in known.items() if name.startswith(start)}
             found[place] = [replace(one, when="") for one in works if one.applies({**own, **settings})]
     return {place: works for place, works in found.items() if works}
@@ -48,9 +52,10 @@ def works_of(
 def _settings(config: Mapping[str, Any], place: str) -> Mapping[str, Any]:
     table, _, number = place.partition(".")
     found = config.get(table)
-    if number.isdecimal() and isinstance(found, list | tuple):
-        found = found[int(number)] if int(number) < len(found) else None
-    return found if isinstance(found, Mapping) else {}
+    if isinstance(found, list | tuple):
+        places = map(str, range(len(found)))  # a number from outside may have more digits than Python makes an int of
+        found = dict(zip(places, found, strict=True)).get(number)
+    return _mapping(found)
 
 
 def _installed(manager: Callable[[], Manager], place: str, settings: Mapping[str, Any]) -> Iterable[Citation]:
@@ -64,11 +69,16 @@ def _installed(manager: Callable[[], Manager], place: str, settings: Mapping[str
 
 def _made_none(manifest: Mapping[str, Any], place: str) -> bool:
     """Whether it is an embedder that made no embedding, because no scorer of the run uses any."""
-    record = (manifest.get("stages") or {}).get(_EMBEDDED_BY.get(place)) or {}
-    return (record.get("counts") or {}).get("embedded") == 0
+    record = _mapping(_mapping(manifest.get("stages")).get(_EMBEDDED_BY.get(place, "")))
+    return _mapping(record.get("counts")).get("embedded") == 0
 
 
 def _written(works: Any) -> Iterator[Citation]:
-    for one in works or ():
+    for one in works if isinstance(works, list | tuple) else ():
         with suppress(TypeError, DataError):  # another version wrote something else
             yield Citation(**one)
+
+
+def _mapping(found: Any) -> Mapping[str, Any]:
+    """What a manifest has there, which may be a stranger's: nothing, if it is something else."""
+    return found if isinstance(found, Mapping) else {}

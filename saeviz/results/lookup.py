@@ -47,7 +47,8 @@ def columns_of(rundir: RunDir) -> dict[str, dict[str, ColumnInfo]]:
 
 def has_label_ratings(rundir: RunDir) -> bool:
     """Whether labels of the run were to predict ratings, and did; a table of earlier settings may be there."""
-    settings = rundir.read_manifest().get("config", {}).get("run")
+    config = rundir.read_manifest().get("config")
+    settings = config.get("run") if isinstance(config, Mapping) else None
     if not (isinstance(settings, Mapping) and settings.get("rating_images")):
         return False
     rundir.verify(rundir.label_ratings, "judge-ratings")

@@ -71,6 +71,29 @@ def test_a_run_has_the_works_of_its_components(finished_copy):
     assert {one.what for works in finished_copy.citations.values() for one in works} >= {"False discovery rate"}
 
 
+@pytest.mark.parametrize(("settings", "is_cited"), [(["scorers.1.split=0.5"], False), ([], True)])
+def test_a_work_on_a_column_is_cited_only_where_the_run_has_the_column(fake_run, settings, is_cited):
+    run = saeviz.run(fake_run, settings=settings, plan=saeviz.Plan(last="score"))
+    cited = {one.what for works in run.citations.values() for one in works}
+    assert ("r_corrected" in run.correlations) == is_cited
+    assert ("Correlations corrected for selection" in cited) == is_cited
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        {"plugins": [1]},
+        {"plugins": {"a": 3, "scorers.0": "x"}},
+        {"plugins": {"a": {"cites": 5}, "scorers[0]": {"cites": [5, "x"]}}},
+        {"plugins": {f"scorers.{'9' * 5000}": {}, "scorers.": {}, "": {}}, "config": {"scorers": [1]}},
+        {"plugins": {"scorers.0": {}, "embeddings": {}}, "config": [1], "stages": {"embed": [1]}},
+        {"plugins": {"embeddings": {}}, "config": {"embeddings": [1]}, "stages": [1]},
+    ],
+)
+def test_a_manifest_of_a_stranger_cites_nothing(manager, manifest):
+    assert works_of(manifest, {}, {}, lambda: manager) == {}
+
+
 @pytest.mark.parametrize("when", ["two\nlines", 3])
 def test_a_condition_is_text_of_one_line(when):
     with pytest.raises(MalformedError, match="a citation whose when is"):

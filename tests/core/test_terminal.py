@@ -13,9 +13,11 @@ import sys
 import unicodedata
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from saeviz.formats.plain import OneLineFormatter, csv_cell, json_text, one_line, quoted, safe
+from saeviz.formats.tables import write_csv
 from tests.conftest import ROOT
 from tests.report_data import Report
 
@@ -61,6 +63,11 @@ def test_json_loses_nothing_and_steers_nothing():
 def test_a_cell_is_no_formula(formula):
     assert csv_cell(formula) == "'" + formula
     assert csv_cell(csv_cell(formula)) == "'" + formula
+
+
+def test_nor_is_the_head_of_a_column(tmp_path):
+    write_csv(tmp_path / "table.csv", pd.DataFrame({"=1+cmd": [1], 2: ["@SUM(A1)"]}))
+    assert (tmp_path / "table.csv").read_text() == "'=1+cmd,2\n1,'@SUM(A1)\n"
 
 
 @pytest.mark.parametrize("text", ["-0.31", "+2", "1e-5", "MS 0.5", "a=b", ""])

@@ -14,7 +14,7 @@ from saeviz_report.explained import Explained, explained
 from saeviz_report.method import Method
 from saeviz_report.methods_text import model_of, name_of, paragraph
 from saeviz_report.reading import reading
-from saeviz_report.summary import RatingSummary, Summary, component_of, facts_of_main
+from saeviz_report.summary import RatingSummary, Summary, component_of, facts_of_main, recorded
 from saeviz_report.text import duration, plain
 
 FAILURES_SHOWN = 500
@@ -115,12 +115,11 @@ def _models(run: saeviz.Run, summary: Summary) -> list[list[str]]:
             name = "the labeler itself"
         if role == "second_embeddings" and not name:
             continue
-        record = (run.manifest.get("stages") or {}).get(_MADE_BY.get(role)) or {}
-        known = record.get("provenance") or {}
+        known = recorded(run, "stages", _MADE_BY.get(role, ""), "provenance")
         if name and (model := model_of(summary.config, role)):
             known = {"model": model, **known}
         found.append([word, name or "none", _made_of(known)])
-    settings = summary.config.get("run") or {}
+    settings = recorded(run, "config", "run")
     for name in ("device", "precision", "seed"):
         if settings.get(name) is not None:
             found.append([name.capitalize(), str(settings[name]), ""])
