@@ -248,6 +248,30 @@ def test_states_of_features_that_are_extracted_anew_are_removed(run_file):
     assert not left.exists()
 
 
+def test_states_of_features_that_the_store_has_lost_are_removed(run_file, alone, monkeypatch):
+    expected = alone()
+    interrupt_before_scores(run_file, monkeypatch)
+    states = run_file.parent / "shared/shards/score"
+    assert list(states.glob("*.npz"))
+    next((run_file.parent / "shared/features").rglob("*.npz")).unlink()
+    run(run_file, "shared", plan=Plan(last="extract"))
+    assert not list(states.glob("*"))
+    assert_same_scores(scored(run_file, "shared"), expected)
+
+
+def test_what_an_interrupted_run_with_other_options_has_left_goes_first(run_file, monkeypatch):
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    interrupt_before_scores(run_file, monkeypatch)
+    states = run_file.parent / "shared/shards/score"
+    assert len(list(states.glob("*.npz"))) == 4
+    monkeypatch.setattr(StateFiles, "write", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        scored(run_file, "shared", scorers=BY_FEATURE)
+    assert not list(states.glob("*.npz"))
+
+
 class Parts:
     """A run in two parts, whose features were gathered."""
 

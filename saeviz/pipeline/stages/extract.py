@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import compress
 from typing import TYPE_CHECKING, Any
 
@@ -107,11 +107,12 @@ class Extract(SharedStage):
         _remember_fingerprints(session, still_to_do=pending.mask, stored=stored)
         for marks in written.values():
             marks.mask &= same
+        store = _storing(session)
         if is_shared(session, self):
-            _take_from_workers(session, self, pending, written)
+            _take_from_workers(session, self, pending, written, store)
         else:
             for config in session.config.extractors if pending else ():
-                _add_provenance(session, _extract_with(session, config, pending, written))
+                _add_provenance(session, _extract_with(session, config, pending, written, store))
         session.dataset.look_again()
         done = session.dataset.extracted
         if not done:
@@ -135,6 +136,7 @@ def _extract_with(
     config: ComponentConfig,
     pending: Images,
     written: Mapping[FeatureSpace, Marks],
+    store: Callable[[FeatureBatch], None],
 ) -> Mapping[str, Any]:
     """Extract the pending images by one of the run's extractors; returns the provenance of its features."""
     lost = session.rundir.failures.of("extract")  # by another extractor
@@ -143,16 +145,23 @@ def _extract_with(
     pending = pending.without(lost).only(~in_all(own))  # some may be in a run that was killed during another extractor
     extraction = Extraction(session, config, pending, own, partial(_tell_of_other_provenance, session))
     for batch in extraction.batches():
-        _store(session, batch)
+        store(batch)
     _list_what_was_not_handed_over(session, extraction)
     _list_what_was_not_kept(session, pending, own)
     return extraction.provenance
 
 
-def _store(session: Session, batch: FeatureBatch) -> None:
-    if batch.of_images:  # before its features: an image that has these counts as done
-        append_of_images(session.rundir.of_images, batch)
-    session.components.store.write(batch)
+def _storing(session: Session) -> Callable[[FeatureBatch], None]:
+    """What stores a batch; before the first one, states of scores go, as they are of the features that were there."""
+    clear = cache(partial(clear_states, session.rundir))
+
+    def store(batch: FeatureBatch) -> None:
+        clear()
+        if batch.of_images:  # before its features: an image that has these counts as done
+            append_of_images(session.rundir.of_images, batch)
+        session.components.store.write(batch)
+
+    return store
 
 
 def _take_from_workers(
@@ -160,6 +169,7 @@ def _take_from_workers(
     stage: Extract,
     pending: Images,
     written: Mapping[FeatureSpace, Marks],
+    store: Callable[[FeatureBatch], None],
 ) -> None:
     """Store the features that workers extract of the pending images."""
     for made in made_by_workers(session, stage, pending):
@@ -168,7 +178,7 @@ def _take_from_workers(
             if batch.space not in written:
                 folder = session.rundir.shards / stage.name
                 raise RunDirError(f"{folder}: there are features of {batch.space}, which this run lacks; remove them")
-            _store(session, batch)
+            store(batch)
             written[batch.space].update(batch.item_ids)
         for item_id, error in made.failures:
             session.failed(item_id, error)

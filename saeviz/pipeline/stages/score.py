@@ -24,7 +24,7 @@ from saeviz.formats.files import atomic_folder
 from saeviz.formats.mapped import MappedArrays
 from saeviz.formats.of_images import columns_of_images
 from saeviz.formats.pairs import PairFiles, files_of_pairs
-from saeviz.formats.part_records import read_parts, write_part
+from saeviz.formats.part_records import part_names, read_parts, write_part
 from saeviz.formats.plain import plain, quoted
 from saeviz.formats.tables import table_of_images, table_of_texts
 from saeviz.pipeline.images import Listing
@@ -102,6 +102,11 @@ class Score(Stage):
         if all(record.digests.get(self.name) == session.digests[self.name] for record in begun):
             clear_states(session.rundir, taken_in=True)
 
+    def reset(self, session: Session) -> None:
+        """Remove states of other scores, as a run that was interrupted leaves them, and not those of parts."""
+        if not session.gathers and (session.redo or not part_names(state_files(session.rundir).folder)):
+            clear_states(session.rundir)
+
     def run(self, session: Session) -> Mapping[str, Any]:
         """Score each space, then combine columns of all spaces."""
         with given_arrays(session, session.rundir.path.absolute()) as arrays:
@@ -160,10 +165,8 @@ class Score(Stage):
         self, scoring: Scoring, inputs: list[ScoreInput], of_images: dict[str, Any], pairs: PairFiles
     ) -> tuple[list[ScoreColumn], dict[str, Any]]:
         """The columns and facts of all scorers. Their columns of images and their pairs are added to the others'."""
-        session, columns = scoring.session, list[ScoreColumn]()
-        facts: dict[str, Any] = {}
-        targets = {None, *session.dataset.ratings, *of_images}
-        given = GivenColumns()
+        session, columns, facts = scoring.session, list[ScoreColumn](), dict[str, Any]()
+        targets, given = {None, *session.dataset.ratings, *of_images}, GivenColumns()
         for config in session.config.scorers:
             who, infos = session.components.who(config), declared_pairs(config, session.manager)
             seen, images, in_pairs = _seeing(inputs, of_images), list[str](), dict[str, None]()
@@ -343,8 +346,7 @@ def _infos_of_extractors(session: Session) -> list[ColumnInfo]:
             unknown = undeclared(chain.from_iterable(given.values()), infos)
             _warn_of_undeclared(session.components.who(config), unknown, "FeatureExtractorSpec.columns")
             for space, names in given.items():
-                known = infos_of(names, infos)
-                found += [replace(info, name=f"{name}.{space}") for name, info in known.items()]
+                found += [replace(info, name=f"{name}.{space}") for name, info in infos_of(names, infos).items()]
     return found
 
 

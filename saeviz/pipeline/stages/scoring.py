@@ -70,8 +70,6 @@ def scoring_of(session: Session, inputs: Sequence[ScoreInput], arrays: MappedArr
 
     What workers are given of images is written to `arrays`.
     """
-    if session.redo and not session.gathers:
-        clear_states(session.rundir)
     wants_states = not session.components.executor.in_process or read_parts(state_files(session.rundir).folder)
     can_share = wants_states and can_be_shared(session, inputs)
     return SharedScoring(session, arrays) if can_share else Scoring(session)
