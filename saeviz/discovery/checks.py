@@ -20,7 +20,7 @@ from saeviz.discovery.foreign import foreign_code
 from saeviz.discovery.mistakes import suggest
 from saeviz.formats.plain import one_line, quoted
 from saeviz.values.citations import Citation
-from saeviz.values.columns import ColumnInfo
+from saeviz.values.columns import ColumnInfo, described
 from saeviz.values.errors import PluginError, SaevizError
 
 HOOKS = {spec_type.hook: spec_type for spec_type in SPEC_TYPES}
@@ -63,9 +63,10 @@ def checked_spec(spec: object, expected: type[ComponentSpec], hook: str) -> Comp
         raise PluginError(f"{hook} yields the name {spec.name!r}; use small letters, digits, '-', '.' and '_'")
     for field in fields(spec):
         _check_field(spec, field.name, hook)
-    columns = [one if isinstance(one, str) else one.name for one in getattr(spec, "columns", ())]
-    if twice := [name for name in columns if columns.count(name) > 1]:
-        raise PluginError(f"{hook}: {spec.name!r} declares the column {twice[0]!r} more than once")
+    for declared in (getattr(spec, "columns", ()), getattr(spec, "pair_columns", ())):
+        infos = described(declared)  # one name may be that of columns with different options, or of different tables
+        if twice := [info.name for info in infos if infos.count(info) > 1]:
+            raise PluginError(f"{hook}: {spec.name!r} declares the column {twice[0]!r} more than once")
     if not (isinstance(spec.options, type) and issubclass(spec.options, Options)):
         raise PluginError(f"{hook}: the options of {spec.name!r} are not a subclass of saeviz.Options")
     _check_defaults(spec, hook)

@@ -63,8 +63,6 @@ class Contract:
 
     def __init_subclass__(cls, **more: Any) -> None:
         super().__init_subclass__(**more)
-        if not (cls.component is None or isinstance(cls.component, type)):
-            raise TypeError(f"{cls.__name__}.component is {kind_of(cls.component)}, not the class of the component")
         for name, check in checks_of(cls).items():
             why = cls._why_not(check)
             if why or isinstance(getattr(cls, name), NotMade):
@@ -83,15 +81,17 @@ class Contract:
         need = NEEDS.get(check, Need())
         if need.declared and not any(getattr(cls, name) for name in need.declared):
             return f"the suite says {' and '.join(f'{name} = {getattr(cls, name)!r}' for name in need.declared)}"
-        if need.capability and cls.component and not shows(cls.component, need.capability):
-            return f"{cls.component.__name__} has no {_public(need.capability)}"
+        component = class_of(cls)
+        if need.capability and component and not shows(component, need.capability):
+            return f"{component.__name__} has no {_public(need.capability)}"
         return ""
 
     @pytest.fixture(autouse=True)
     def _applies(self, request: pytest.FixtureRequest) -> None:
         """Where the suite does not say the class, the component itself is asked for its capabilities."""
-        need = NEEDS.get(getattr(type(self), request.function.__name__), Need())
-        if need.capability is not None and self.component is None:
+        check: Any = getattr(type(self), request.node.originalname, None)  # a decorated one may have another __name__
+        need = NEEDS.get(check, Need())
+        if need.capability is not None and class_of(type(self)) is None:
             subject = request.getfixturevalue(self.subject)
             if not isinstance(subject, need.capability):
                 pytest.skip(
@@ -101,7 +101,7 @@ class Contract:
 
     @pytest.fixture(autouse=True)
     def _expects_failures(self, request: pytest.FixtureRequest) -> None:
-        name, case = request.function.__name__, request.node.name
+        name, case = request.node.originalname, request.node.name
         expected = [known for known in self.expected_failures if known.split("[")[0] == name]
         if any("[" in known for known in expected):
             cases = [name, *(item.name for item in request.node.parent.collect())]
@@ -115,14 +115,20 @@ class Contract:
         __tracebackhide__ = True
         lacking = missing_members(component, role)
         assert not lacking, f"{kind_of(component)} is no {_public(role)}: it lacks {', '.join(lacking)}"
-        if self.component is not None:
+        declared = class_of(type(self))
+        if declared is not None:
             known = {NEEDS[check].capability for check in checks_of(type(self)).values() if check in NEEDS}
-            unshown = [one for one in known if one is not None and not shows(self.component, one)]
+            unshown = [one for one in known if one is not None and not shows(declared, one)]
             hidden = sorted(_public(one) for one in unshown if not missing_members(component, one))
             assert not hidden, (
-                f"the {self.subject} has {', '.join(hidden)}, which its class {self.component.__name__} does not show, "
+                f"the {self.subject} has {', '.join(hidden)}, which its class {declared.__name__} does not show, "
                 "so that no check of it is made: annotate what __init__ sets in the class, such as concurrency: int"
             )
+
+
+def class_of(suite: type[Contract]) -> type | None:
+    """The class that a suite says; None if its `component` is something else, such as a fixture of its own."""
+    return suite.component if isinstance(suite.component, type) else None
 
 
 def checks_of(suite: type) -> dict[str, Callable[..., None]]:

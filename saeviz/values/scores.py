@@ -122,9 +122,10 @@ class PairBlock:
         if not self.values or {*KEYS, *OF_PAIRS} & self.values.keys():
             raise MalformedError(f"{where}: there must be columns, other than {', '.join([*KEYS, *OF_PAIRS])}")
         shape = len(self.targets), self.space.n_features
+        plain = {name: _unmasked(values, f"{where}: {name}") for name, values in self.values.items()}
+        object.__setattr__(self, "values", plain)
         for name, values in self.values.items():
             check_text(name, f"{where}: the name of a column")
-            _refuse_masked(values, f"{where}: {name}")
             found = getattr(values, "dtype", None)
             if found is None or values.shape != shape or found.kind != "f":
                 what = kind_of(values) if found is None else f"{found}{list(values.shape)}"
@@ -239,19 +240,22 @@ def _array(values: Any, where: str) -> NDArray[Any]:
     """A copy of the values as an array."""
     import numpy as np
 
-    _refuse_masked(values, where)
+    plain = _unmasked(values, where)
     try:
-        return np.array(values)
+        return np.array(plain)
     except (ValueError, TypeError) as error:
         raise MalformedError(f"{where}: its values are no array ({error})") from None
 
 
-def _refuse_masked(values: object, where: str) -> None:
-    """What is behind a mask would come back as a number."""
+def _unmasked(values: Any, where: str) -> Any:
+    """The values, none of which is masked: what is behind a mask would come back as a number."""
     import numpy as np
 
-    if isinstance(values, np.ma.MaskedArray):
+    if not isinstance(values, np.ma.MaskedArray):
+        return values
+    if np.ma.is_masked(values):
         raise MalformedError(f"{where}: its values are a masked array; write NaN where one is missing: .filled(np.nan)")
+    return np.ma.getdata(values)
 
 
 def _refuse_infinite(values: NDArray[Any], where: str) -> None:

@@ -83,6 +83,17 @@ def test_what_is_no_number_of_each_image_is_refused_by_name(run_with, values, na
         run_with(values, name)
 
 
+def test_a_masked_array_without_anything_masked_is_an_array():
+    plain, masked = np.ones((1, 2)), np.ma.array([[1.0, 1.0]])
+    space = saeviz.FeatureSpace(1, "cls", 2)
+    values = saeviz.PairBlock("pairs", space, ("warmth",), {"r": masked}).values["r"]
+    found = [values, saeviz.ImageColumn("a", masked[0]).values, saeviz.ScoreColumn("a", space, masked[0]).values]
+    assert [type(one) for one in found] == [np.ndarray] * 3
+    assert all((one == plain).all() for one in found)
+    with pytest.raises(saeviz.DataError, match="r: its values are a masked array; write NaN"):
+        saeviz.PairBlock("pairs", space, ("warmth",), {"r": np.ma.masked_equal(plain, 1)})
+
+
 @pytest.mark.slow
 def test_thousands_of_columns_are_read_again(run_with):
     run = run_with(

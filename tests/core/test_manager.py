@@ -338,6 +338,9 @@ class NoInit:
 def of_one(options): ...
 
 
+OF_ONE_NAME = (saeviz.ColumnInfo("p", option="permute"), saeviz.ColumnInfo("p", option="exact"))
+
+
 @pytest.mark.parametrize(
     ("details", "reason"),
     [
@@ -345,6 +348,7 @@ def of_one(options): ...
         ({"factory": of_one}, "factory of 'x': a factory is called with (options, context), and of_one takes (op"),
         ({"options": Unwritable}, "the defaults of 'x' cannot be written as JSON, as those of a run are: Unable to"),
         ({"columns": ("r", "r")}, "'x' declares the column 'r' more than once"),
+        ({"pair_columns": ("r", saeviz.ColumnInfo("r"))}, "'x' declares the column 'r' more than once"),
         ({"options": BreaksItsBound}, "the default of the option 'alpha' of 'x' is 2.0, which the option does"),
         ({"name": 7}, "saeviz_scorers yields the name 7"),
         ({"summary": None}, "summary of 'x' is None, not text"),
@@ -361,7 +365,7 @@ def test_a_mistake_in_a_spec_is_the_authors_and_told_when_it_is_loaded(details, 
     manager = Manager()
     add(manager, lambda: plugin(saeviz_scorers=scorers(scorer(**{"name": "x", **details}))))
     assert reason in str(manager.problems[0])
-    add(manager, lambda: plugin(saeviz_scorers=scorers(scorer("y", options=NeedsAPath))), name="fine")
+    add(manager, lambda: plugin(saeviz_scorers=scorers(scorer("y", options=NeedsAPath, columns=OF_ONE_NAME))), "fine")
     assert manager.names("scorer") == ["y"], "what a run file lacks is no mistake of the author"
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import saeviz
 import saeviz.testing
-from saeviz.testing import EmbeddingProviderContract, FeatureStoreContract, LabelerContract, SelectorContract, fakes
+from saeviz.testing import EmbeddingProviderContract, FeatureStoreContract, LabelerContract, fakes
 
 pytest_plugins = "pytester"
 
@@ -106,9 +106,34 @@ def test_a_capability_that_the_class_does_not_show_is_an_error(pytester):
     result.stdout.fnmatch_lines(["*has saeviz.ConcurrentLabeler, which its class Hidden does not show*"])
 
 
-def test_a_component_is_a_class():
-    with pytest.raises(TypeError, match=r"Suite\.component is a FakeSelector, not the class of the component"):
-        type("Suite", (SelectorContract,), {"component": fakes.FakeSelector(saeviz.Options(), saeviz.Context())})
+def without_wraps(check):
+    def wrapper(self, labeler):
+        check(self, labeler)
+
+    return wrapper
+
+
+class OfAnother(Undeclared):
+    """A suite whose `component` is a fixture of its own, and whose check has another `__name__`."""
+
+    expected_failures: ClassVar = {"test_is_a_labeler": "an old entry"}
+
+    @pytest.fixture
+    def component(self):
+        return Plain
+
+    @pytest.fixture
+    def make(self, component):
+        return component
+
+    test_is_a_labeler = without_wraps(LabelerContract.test_is_a_labeler)
+
+
+def test_a_suite_may_have_a_fixture_of_the_name_and_decorated_checks(pytester):
+    result = of(pytester, "OfAnother", "-rs", "-k", "is_a_labeler or calls")
+    result.assert_outcomes(failed=1, skipped=1)
+    result.stdout.fnmatch_lines(["*say component = Plain in OfAnother*"])
+    assert "[XPASS(strict)] an old entry" in result.stdout.str()
 
 
 class Odd(fakes.FakeEmbeddings):
