@@ -220,12 +220,13 @@ def spatial(who: str, found: object) -> SpatialFeatures:
 
 
 def box(who: str, found: object) -> Box:
-    """The part of a picture that an extractor says that it sees, checked."""
-    if not isinstance(found, Sequence) or len(found) != 4 or not all(isinstance(edge, Real) for edge in found):
+    """The part of a picture that an extractor says that it sees, checked: a tuple, or an array of four numbers."""
+    edges = plain(found) if hasattr(found, "tolist") else found
+    if not isinstance(edges, Sequence) or len(edges) != 4 or not all(isinstance(edge, Real) for edge in edges):
         raise PluginError(
             f"{who} returned {quoted(found)} from field_of_view, not four numbers: left, top, right, bottom"
         )
-    left, top, right, bottom = found
+    left, top, right, bottom = edges
     return left, top, right, bottom
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from saeviz.formats.plain import shortened
-from saeviz.pipeline.surroundings import unchanged
+from saeviz.pipeline.surroundings import Changes
 from saeviz.values.checks import said_by
 from saeviz.values.errors import ImageError, MalformedError, PluginError, SaevizError
 
@@ -20,14 +20,14 @@ logger = logging.getLogger("saeviz")
 
 
 @contextmanager
-def blaming(who: str, log: Path | None) -> Iterator[None]:
+def blaming(who: str, log: Path | None, changes: Changes | None = None) -> Iterator[None]:
     """Turn any exception of a component's code into a `PluginError` that names the component.
 
     `SystemExit` is one of them, as a run would end without a word, and so is the `CancelledError` of asyncio. `log` is
-    the file that gets the traceback, None for no file.
+    the file that gets the traceback, None for no file; `changes` are those of code that goes on later.
     """
     try:
-        with unchanged(who):
+        with (changes or Changes(who)).noted():
             yield
     except MalformedError as error:
         raise PluginError(f"{who} fails: {error}") from error
@@ -40,9 +40,9 @@ def blaming(who: str, log: Path | None) -> Iterator[None]:
 
 
 @contextmanager
-def blaming_for_pictures(who: str, log: Path | None) -> Iterator[None]:
+def blaming_for_pictures(who: str, log: Path | None, changes: Changes | None = None) -> Iterator[None]:
     """As `blaming`, for code in which a single picture that cannot be read must not end the run."""
-    with blaming(who, log):
+    with blaming(who, log, changes):
         try:
             yield
         except ImageError as error:
@@ -55,10 +55,12 @@ def blaming_for_pictures(who: str, log: Path | None) -> Iterator[None]:
 def guarded(who: str, log: Path | None, results: Iterable[T]) -> Iterator[T]:
     """The results of a component's generator; its failures, not the consumer's, are handled as by `blaming`."""
     iterator = iter(results)
+    changes = Changes(who, ended=False)
     while True:
-        with blaming_for_pictures(who, log):
+        with blaming_for_pictures(who, log, changes):
             try:
                 result = next(iterator)
             except StopIteration:
+                changes.ended = True
                 return
         yield result

@@ -21,7 +21,7 @@ class CheckedStore:
 
     def __init__(self, store: FeatureStore, who: str, log: Path | None) -> None:
         self.who = who
-        self._store = store
+        self.store = store
         self._log = log
         self._proven: set[FeatureSpace] = set()
 
@@ -29,16 +29,16 @@ class CheckedStore:
     def durable(self) -> bool:
         """Whether features outlive the process, so that others can read them."""
         with blaming(self.who, self._log):
-            if not can(self._store, SaysDurability):
+            if not can(self.store, SaysDurability):
                 return True
-            return handover.truth(self.who, "durable", self._store.durable)
+            return handover.truth(self.who, "durable", self.store.durable)
 
     def writer(self, name: str) -> CheckedStore:
         """The same store for one of several writers, as `ManyWriters` has it.
 
         Raises `ConfigError` if the store has one writer at a time.
         """
-        if not isinstance(self._store, ManyWriters):
+        if not isinstance(self.store, ManyWriters):
             raise ConfigError(f"{self.who} has one writer at a time; with several, use a store such as npz or sql")
         return CheckedStore(self._call("writer", name), self.who, self._log)
 
@@ -57,12 +57,12 @@ class CheckedStore:
     def item_ids(self, space: FeatureSpace) -> Texts:
         """The items stored for a space."""
         with blaming(self.who, self._log):
-            return handover.item_ids(self.who, space, self._store.item_ids(space))
+            return handover.item_ids(self.who, space, self.store.item_ids(space))
 
     def spaces(self) -> list[FeatureSpace]:
         """The spaces with at least one item, sorted."""
         with blaming(self.who, self._log):
-            return sorted(handover.listed(self.who, "spaces", self._store.spaces(), FeatureSpace))
+            return sorted(handover.listed(self.who, "spaces", self.store.spaces(), FeatureSpace))
 
     def clear(self) -> None:
         """Remove everything."""
@@ -74,4 +74,4 @@ class CheckedStore:
 
     def _call(self, name: str, *arguments: Any) -> Any:
         with blaming(self.who, self._log):
-            return getattr(self._store, name)(*arguments)
+            return getattr(self.store, name)(*arguments)

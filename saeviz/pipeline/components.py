@@ -36,7 +36,7 @@ from saeviz.formats.rundir import RunDir
 from saeviz.pipeline.blame import blaming, blaming_for_pictures, guarded
 from saeviz.pipeline.checked_executor import CheckedExecutor
 from saeviz.pipeline.checked_store import CheckedStore
-from saeviz.pipeline.peers import peer
+from saeviz.pipeline.peers import peer, peer_of_store
 from saeviz.results.reporter import Reporter
 from saeviz.values.checks import kind_of, said_by
 from saeviz.values.errors import ConfigError, MalformedError, PluginError, SaevizError
@@ -90,10 +90,10 @@ class Components:
 
     def peer(self, table: str) -> Any:
         """As `component`, for others to ask: what they get is checked, and whoever gives it is named in errors."""
-        if table == "store":
-            return self.store
         if table not in self._peers:
-            if table == "extractor" and self.config.has_named_extractors:
+            if table == "store":
+                self._peers[table] = peer_of_store(self.store)
+            elif table == "extractor" and self.config.has_named_extractors:
                 parts = {one.name: peer(self.part(one), self.who(one), self.log) for one in self.config.extractors}
                 self._peers[table] = combined(parts)
             else:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import logging
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from decimal import Decimal
@@ -129,6 +132,12 @@ def test_a_function_of_a_picture_that_fails_costs_this_picture_only(prepared, tm
         assert SOURCES[name][1] in error
 
 
+def score_again(of: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, score: Callable[..., Any]) -> None:
+    monkeypatch.setattr(FakeScorer, "score", score)
+    shutil.copytree(of.directory, tmp_path / "run")
+    execute(Prepared(of.config, of.manager, tmp_path / "run"), Plan(first="score", last="score", redo=["score"]))
+
+
 def test_what_a_component_changes_of_the_process_is_told_and_set_back(prepared, tmp_path, monkeypatch, caplog):
     def score(_self: Any, data: saeviz.ScoreInput) -> Iterator[Any]:
         os.chdir(tmp_path)
@@ -137,13 +146,48 @@ def test_what_a_component_changes_of_the_process_is_told_and_set_back(prepared, 
         yield saeviz.ScoreFact("n", 1)
 
     before = Path.cwd(), np.geterr()
-    monkeypatch.setattr(FakeScorer, "score", score)
-    of = prepared["finished"]
-    shutil.copytree(of.directory, tmp_path / "run")
-    execute(Prepared(of.config, of.manager, tmp_path / "run"), Plan(first="score", last="score", redo=["score"]))
+    monkeypatch.setattr(threading, "active_count", lambda: 1)  # whatever earlier tests have left
+    score_again(prepared["finished"], tmp_path, monkeypatch, score)
     assert (Path.cwd(), np.geterr(), logging.root.manager.disable) == (*before, logging.NOTSET)
     for what in ("the current folder", "what NumPy does at errors of floats", "which messages are logged"):
         assert f"scorers.0: fake-scorer {PLUGIN} changed {what}" in caplog.text
+
+
+def test_what_a_generator_changes_for_a_while_stays_until_it_ends(prepared, tmp_path, monkeypatch, caplog):
+    seen = []
+
+    def score(_self: Any, data: saeviz.ScoreInput) -> Iterator[Any]:
+        with np.errstate(divide="ignore"), contextlib.chdir(tmp_path):
+            for n in range(3):
+                yield saeviz.ScoreFact(f"n{n}", n)
+                seen.append((np.geterr()["divide"], Path.cwd()))
+
+    score_again(prepared["finished"], tmp_path, monkeypatch, score)
+    assert set(seen) == {("ignore", tmp_path)}
+    assert "which others depend on" not in caplog.text
+
+
+def test_the_folder_that_another_thread_may_be_in_is_left_as_it_is(prepared, tmp_path, monkeypatch, caplog):
+    def score(_self: Any, data: saeviz.ScoreInput) -> Iterator[Any]:
+        os.chdir(tmp_path)
+        yield saeviz.ScoreFact("n", 1)
+
+    monkeypatch.chdir(Path.cwd())
+    monkeypatch.setattr(threading, "active_count", lambda: 2)
+    score_again(prepared["finished"], tmp_path, monkeypatch, score)
+    assert Path.cwd() == tmp_path
+    assert "or another thread changed the current folder" in caplog.text
+
+
+def test_a_current_folder_that_disappears_does_not_hide_what_fails(prepared, tmp_path, monkeypatch):
+    def score(_self: Any, data: saeviz.ScoreInput) -> Iterator[Any]:
+        (tmp_path / "gone").rmdir()
+        raise KeyError("inside")
+
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    with pytest.raises(saeviz.PluginError, match="fails with KeyError: 'inside'"):
+        score_again(prepared["finished"], tmp_path, monkeypatch, score)
 
 
 def test_ratings_and_reasons_of_other_types_are_what_they_say(prepared, tmp_path, monkeypatch):
@@ -265,3 +309,48 @@ def test_who_is_asked_by_another_component_is_blamed_for_what_it_does_wrong(prep
     execute(Prepared(of.config, of.manager, tmp_path / "run"), Plan(first="label", last="label", redo=["label"]))
     for said, (*_, expected) in zip(told, ASKED, strict=True):
         assert said.startswith(f"extractor: fake-extractor {PLUGIN} {expected}")
+
+
+@pytest.fixture
+def opened(prepared) -> Any:
+    """A finished run, whose components anybody may ask."""
+    return saeviz.open_run(prepared["finished"].directory, plugins=["module:saeviz.testing.fakes"])
+
+
+def test_who_is_asked_counts_as_the_component_itself(opened, monkeypatch):
+    for name, member in {"_who": "mine", "__len__": lambda _: 7, "doubled": lambda one: 2 * one.factor}.items():
+        monkeypatch.setattr(FakeExtractor, name, member, raising=False)
+    asked = opened.component("extractor")
+    assert isinstance(asked, FakeExtractor)
+    asked.factor = 9
+    assert (asked.doubled(), len(asked), asked._who) == (18, 7, "mine")
+    assert copy.copy(asked).doubled() == 18
+    assert type(copy.copy(asked)) is FakeExtractor
+    del asked.factor
+    assert "factor" not in vars(asked)
+
+
+def test_a_store_that_is_asked_has_its_own_methods_and_no_others(opened, monkeypatch):
+    kind = type(saeviz.component("store", "npz", path="nowhere"))
+    monkeypatch.setattr(kind, "mine", lambda one, n: (type(one), n), raising=False)
+    store = opened.component("store")
+    assert store.mine(3) == (kind, 3) == store.writer("one").mine(3)
+    assert isinstance(store, kind)
+    assert isinstance(store, saeviz.ManyWriters)
+    assert store.spaces() == opened.spaces
+    with pytest.raises(saeviz.DataError, match="nobody"):
+        list(store.read(opened.spaces[0], ["nobody"]))
+
+
+def test_arguments_are_the_matter_of_who_asks(opened, monkeypatch):
+    monkeypatch.setattr(FakeExtractor, "embed_texts", lambda _, words: np.ones((len([*words]), 2)))
+    monkeypatch.setattr(FakeExtractor, "decoder", lambda _, where: np.ones((where.n_features, 2)), raising=False)
+    monkeypatch.setattr(FakeExtractor, "field_of_view", lambda *_: np.array([0, 0, 8, 8.5], np.float32))
+    asked = opened.component("extractor")
+    assert asked.embed_texts(iter("ab")).shape == asked.embed_texts(words=["a", "b"]).shape == (2, 2)
+    assert asked.decoder(where=SPACE).shape == (SPACE.n_features, 2)
+    assert asked.field_of_view(ITEM) == (0, 0, 8, 8.5)
+    with pytest.raises(
+        TypeError, match=r"embed_texts\(\) of extractor: fake-extractor .*unexpected keyword argument 'x'"
+    ):
+        asked.embed_texts(["a"], x=1)

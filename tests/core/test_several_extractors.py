@@ -203,6 +203,13 @@ def test_what_one_extractor_can_and_another_cannot_is_said_by_name():
         both.decoder(saeviz.FeatureSpace(3, "cls", 2, "plain"))
 
 
+def test_an_extractor_is_not_asked_where_its_features_come_from_before_it_is_loaded():
+    late = type("Late", (Plain,), {"provenance": property(lambda one: {"model": one.model})})()
+    both = combined({"late": late, "plain": Plain()})
+    late.model = "one"
+    assert both.provenance == {"late": {"model": "one"}}
+
+
 class Plain:
     """An extractor that can do what it must, and no more."""
 
