@@ -189,7 +189,7 @@ def _relations(row: dict[str, Any]) -> Iterator[str]:
 def _meanings(rows: list[dict[str, Any]], columns: dict[str, dict[str, str | None]]) -> Iterator[str]:
     """What the figures with ratings are, each once."""
     there = [name for name in columns if any(row.get(name) is not None for row in rows)]
-    of_differences = difference_columns(there)
+    of_differences = difference_columns(columns)
     shown = [name for name in there if name not in of_differences]
     if shown:
         yield "  of these figures:"

@@ -28,6 +28,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> FakeRun:
     explain(made)
     weights = [-0.3, *[np.nan] * 6]
     made.correlations = made.correlations.assign(lasso_weight=weights)
+    work = {"what": "Embedding", "authors": "Roe & Poe (2024)", "title": "Seeing {as} one", "where": "arXiv:2401.1"}
+    made.manifest["plugins"] = {"embeddings": {"cites": [work]}}
     made.failures = [saeviz.Failure("extract", f"broken {number}", "gone") for number in range(1234)]
     return made
 
