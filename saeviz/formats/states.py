@@ -48,7 +48,8 @@ class StateFiles:
     def read(self, key: str) -> Nodes | None:
         """The nodes that were written; None if there is no such file, or a damaged one, which is removed.
 
-        Raises `RunDirError` if the disk does not let it be read.
+        One that another process removes while it is read is not there, either: a shared folder calls it stale. Raises
+        `RunDirError` if the disk does not let it be read.
         """
         nodes: dict[tuple[int, int], dict[str, NDArray[Any]]] = {}
         try:
@@ -62,6 +63,8 @@ class StateFiles:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno == errno.ESTALE:
+                return None
             if isinstance(error, OSError) and error.errno != errno.EINVAL:  # which nonsense in an archive leads to
                 raise RunDirError(f"{self.folder}/{_name(key)} cannot be read: {explained(error)}") from error
             self.remove([key])

@@ -163,27 +163,24 @@ class Pool:
     def _started(self, name: str, start: Callable[[], Worker]) -> Worker | None:
         """A new worker that is ready; None if there is none or it is no longer needed."""
         for n_tries in range(1, self._tries + 1):
-            with self._lock:
-                if self._closed:
-                    return None
-                try:
-                    worker = start()
-                except OSError as error:  # no memory, too many processes or files
-                    self._told.put(saeviz.WorkerError(f"executor: {name} cannot be started: {reason_of(error)}"))
-                    return None
-                self._workers.add(worker)
-                self._starting.add(worker)
+            worker = None
             try:
+                worker = self._new(start)
+                if worker is None:
+                    return None
                 worker.wait_until_ready()
             except WorkerDied as how:
-                self._forget(worker)
-                reason = f"{name} {how} before it could begin to work"
+                reason = f"{name} {how}"
+                if worker is not None:
+                    self._forget(worker)
+                    reason += " before it could begin to work"
                 if n_tries == self._tries:
                     self._give_up(reason)
                 elif not self._closed:
                     logger.warning("%s; another one is started", reason)
             except saeviz.SaevizError as error:
-                self._forget(worker)
+                if worker is not None:
+                    self._forget(worker)
                 self._told.put(error)
                 return None
             else:
@@ -191,6 +188,19 @@ class Pool:
                     self._starting.discard(worker)
                 return worker
         return None
+
+    def _new(self, start: Callable[[], Worker]) -> Worker | None:
+        """A worker that begins to start; None if none is needed any more."""
+        with self._lock:
+            if self._closed:
+                return None
+            try:
+                worker = start()
+            except OSError as error:  # no memory, too many processes or files
+                raise WorkerDied(f"cannot be started: {reason_of(error)}") from error
+            self._workers.add(worker)
+            self._starting.add(worker)
+            return worker
 
     def _give_up(self, reason: str) -> None:
         """One worker less; without any, the run ends."""

@@ -87,11 +87,14 @@ def test_without_any_worker_the_run_ends():
         finished(StillbornWorker, StillbornWorker)
 
 
-def test_a_worker_that_cannot_be_started_ends_the_run():
+def test_a_worker_that_cannot_be_started_is_done_without_or_ends_the_run():
     def start():
         raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
 
-    with pytest.raises(saeviz.WorkerError, match="worker 1 cannot be started: Resource temporarily unavailable"):
+    assert finished(start, ObedientWorker) == [0, 1, 2, 3]
+    with pytest.raises(
+        saeviz.WorkerError, match="cannot be started: Resource temporarily unavailable, and there is no"
+    ):
         finished(start)
 
 

@@ -156,7 +156,8 @@ def _storing(session: Session) -> Callable[[FeatureBatch], None]:
     clear = cache(partial(clear_states, session.rundir))
 
     def store(batch: FeatureBatch) -> None:
-        clear()
+        if len(batch):
+            clear()
         if batch.of_images:  # before its features: an image that has these counts as done
             append_of_images(session.rundir.of_images, batch)
         session.components.store.write(batch)
