@@ -65,7 +65,10 @@ OF_JUDGEMENTS = (
     ColumnInfo("sensitivity", "share of active images to which the name applies", "", "higher"),
     ColumnInfo("specificity", "share of silent images to which it does not", "", "higher"),
     ColumnInfo("hard_specificity", "share of hard images to which it does not", "", "higher"),
-    ColumnInfo("seen_sensitivity", "share of seen images to which it applies; says something of the judge, not of it"),
+    ColumnInfo(
+        "seen_sensitivity",
+        "share of seen images to which the name applies; tells something about the judge, not about the name",
+    ),
     ColumnInfo("balanced_accuracy", "mean of sensitivity and specificity; 0.5 is guessing", "", "higher"),
     ColumnInfo("ci_low", "lower end of its 95 % interval"),
     ColumnInfo("ci_high", "upper end of its 95 % interval"),
