@@ -70,10 +70,10 @@ class Combined:
         return self._able(found[0], protocol), found[1].site
 
     def _first(self, protocol: type[Any]) -> Any:
-        return next(part for part in self.parts.values() if can(part, protocol))
+        return next(part for part in self.parts.values() if isinstance(part, protocol))
 
     def _able(self, part: FeatureExtractor, protocol: type[Any]) -> Any:
-        if not can(part, protocol):
+        if not isinstance(part, protocol):
             error = NoHeatmapError if protocol is HeatmapExtractor else ConfigError
             raise error(f"the extractor {self._name(part)!r} of this run {_LACKING[protocol]}")
         return part
@@ -92,7 +92,7 @@ class _WithProvenance(Combined):
 class _WithModelFiles(Combined):
     def model_files(self) -> Sequence[Path]:
         """Those of all extractors, each once; an extractor that does not say which it uses is left out."""
-        able = (part for part in self.parts.values() if can(part, HasModelFiles))
+        able = (part for part in self.parts.values() if isinstance(part, HasModelFiles))
         return list(dict.fromkeys(path for part in able for path in part.model_files()))
 
 
@@ -145,7 +145,7 @@ class _WithManyActivations(_WithActivations):
         found: dict[FeatureSpace, Float32Array] = {}
         for part in self.parts.values():
             mine = [space for space in spaces if self._own[space][0] is part]
-            if mine and can(part, HasManyActivations):
+            if mine and isinstance(part, HasManyActivations):
                 found |= zip(mine, part.activations_of(items, [self._own[space][1] for space in mine]), strict=True)
         return [found[space] if space in found else self.activations(items, space) for space in spaces]
 
@@ -162,7 +162,7 @@ class _WithNumbersOfImages(Combined):
     def numbers_of_images(self, space: FeatureSpace) -> Sequence[str]:
         """By the extractor of `space`; none where that gives none."""
         part, own = self._own[space]
-        return part.numbers_of_images(own) if can(part, HasNumbersOfImages) else ()
+        return part.numbers_of_images(own) if isinstance(part, HasNumbersOfImages) else ()
 
 
 class _WithText(Combined):
@@ -209,10 +209,15 @@ def combined(parts: Mapping[str, FeatureExtractor]) -> FeatureExtractor:
 
     Raises `ConfigError` when it is asked to do that for a space whose extractor cannot; for a heatmap `NoHeatmapError`.
     """
-    able = [mixin for protocol, mixin in _CAPABILITIES.items() if any(can(part, protocol) for part in parts.values())]
+    able = [mixin for protocol, mixin in _CAPABILITIES.items() if any(_has(part, protocol) for part in parts.values())]
     bases = [one for one in able if not any(other is not one and issubclass(other, one) for other in able)]
     kind: type[Combined] = type("Combined", (*bases, Combined), {})
     return kind(parts)
+
+
+def _has(part: FeatureExtractor, protocol: type[Any]) -> bool:
+    """By `isinstance`, which asks an extractor that delegates to another; a property must not be read yet."""
+    return can(part, protocol) if protocol is HasProvenance else isinstance(part, protocol)
 
 
 def _named(space: FeatureSpace, name: str) -> FeatureSpace:

@@ -53,14 +53,25 @@ def blaming_for_pictures(who: str, log: Path | None, changes: Changes | None = N
 
 
 def guarded(who: str, log: Path | None, results: Iterable[T]) -> Iterator[T]:
-    """The results of a component's generator; its failures, not the consumer's, are handled as by `blaming`."""
+    """The results of a component's generator; its failures, not the consumer's, are handled as by `blaming`.
+
+    A consumer that takes no more ends it; what fails then is only told, as nothing depends on it.
+    """
     iterator = iter(results)
     changes = Changes(who, ended=False)
-    while True:
-        with blaming_for_pictures(who, log, changes):
-            try:
-                result = next(iterator)
-            except StopIteration:
-                changes.ended = True
-                return
-        yield result
+    try:
+        while True:
+            with blaming_for_pictures(who, log, changes):
+                try:
+                    result = next(iterator)
+                except StopIteration:
+                    return
+            yield result
+    finally:
+        changes.ended = True
+        try:
+            with blaming(who, log, changes):
+                if callable(close := getattr(iterator, "close", None)):
+                    close()
+        except SaevizError as error:
+            logger.warning("%s", error)

@@ -102,7 +102,7 @@ def peer(component: object, who: str, log: Path | None) -> Any:
 
 def peer_of_store(store: CheckedStore) -> Any:
     """As `peer`, of a store that is checked already."""
-    known: dict[str, Any] = {name: _of(store, name) for name in _members(store.store, stores)}
+    known: dict[str, Any] = {name: _of(store, name) for name in (*_members(store.store, stores), "durable")}
     if "writer" in known:
         known["writer"] = lambda _, name: peer_of_store(store.writer(name))
     return _made(store.store, known)
@@ -171,7 +171,7 @@ def _checked(component: object, who: str, log: Path | None, name: str, member: A
         with blame(who, log):
             found = getattr(component, name)
         if is_method:
-            _refuse_wrong_arguments(who, name, found, arguments, options)
+            _refuse_wrong_arguments(who, member, found, arguments, options)
             with blame(who, log):
                 found = found(*arguments, **options)
         checked = check(who, found, dict(zip(names, arguments, strict=False)) | options)
@@ -181,9 +181,12 @@ def _checked(component: object, who: str, log: Path | None, name: str, member: A
 
 
 def _refuse_wrong_arguments(
-    who: str, name: str, method: Any, arguments: Sequence[Any], options: Mapping[str, Any]
+    who: str, member: Any, method: Any, arguments: Sequence[Any], options: Mapping[str, Any]
 ) -> None:
-    """Raise `TypeError` if there are too many, too few or others: that is the fault of whoever asks."""
+    """Raise `TypeError` if there are too many, too few or others: that is the fault of whoever asks.
+
+    Those that fit the `member` of the protocol are none's but the component's: `PluginError`.
+    """
     try:
         signature = inspect.signature(method, follow_wrapped=False)
     except (TypeError, ValueError):  # one that is not written in Python does not tell
@@ -191,4 +194,10 @@ def _refuse_wrong_arguments(
     try:
         signature.bind(*arguments, **options)
     except TypeError as error:
-        raise TypeError(f"{name}() of {who}: {error}") from None
+        name, asked = member.__name__, inspect.signature(member)
+        try:
+            asked.bind(None, *arguments, **options)
+        except TypeError:
+            raise TypeError(f"{name}() of {who}: {error}") from None
+        takes = ", ".join(list(asked.parameters)[1:])
+        raise PluginError(f"{who} does not take the arguments of {name}({takes}): {error}") from None

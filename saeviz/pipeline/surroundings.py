@@ -82,7 +82,8 @@ class Changes:
                 self._before.pop(name, None)
 
     def _set_back(self) -> None:
-        for name, before in self._before.items():
+        changed, self._before = self._before, {}
+        for name, before in changed.items():
             find, put, by_threads = SHARED[name]
             if find() is None:
                 continue

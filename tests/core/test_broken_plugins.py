@@ -167,6 +167,26 @@ def test_what_a_generator_changes_for_a_while_stays_until_it_ends(prepared, tmp_
     assert "which others depend on" not in caplog.text
 
 
+def test_what_a_generator_changed_that_a_limit_stops_is_told_once_and_set_back(prepared, tmp_path, monkeypatch, caplog):
+    ended = []
+
+    def given(self: Any, filter_labeled: bool = False, limit: int | None = None) -> Iterator[saeviz.ImageItem]:
+        os.chdir(tmp_path)
+        try:
+            yield from (self._item(number) for number in range(9))
+        finally:
+            ended.append(Path.cwd())
+
+    before = Path.cwd()
+    monkeypatch.chdir(before)
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
+    monkeypatch.setattr(FakeImages, "iter_images", given)
+    of = prepared["begun"]
+    execute(Prepared(of.config, of.manager, tmp_path / "run"), Plan(last="extract"), limit=2)
+    assert (Path.cwd(), set(ended)) == (before, {tmp_path})
+    assert caplog.text.count("changed the current folder") == len(ended)
+
+
 def test_the_folder_that_another_thread_may_be_in_is_left_as_it_is(prepared, tmp_path, monkeypatch, caplog):
     def score(_self: Any, data: saeviz.ScoreInput) -> Iterator[Any]:
         os.chdir(tmp_path)
@@ -337,6 +357,7 @@ def test_a_store_that_is_asked_has_its_own_methods_and_no_others(opened, monkeyp
     assert store.mine(3) == (kind, 3) == store.writer("one").mine(3)
     assert isinstance(store, kind)
     assert isinstance(store, saeviz.ManyWriters)
+    assert store.durable, "as of any store that does not say otherwise"
     assert store.spaces() == opened.spaces
     with pytest.raises(saeviz.DataError, match="nobody"):
         list(store.read(opened.spaces[0], ["nobody"]))
@@ -350,6 +371,11 @@ def test_arguments_are_the_matter_of_who_asks(opened, monkeypatch):
     assert asked.embed_texts(iter("ab")).shape == asked.embed_texts(words=["a", "b"]).shape == (2, 2)
     assert asked.decoder(where=SPACE).shape == (SPACE.n_features, 2)
     assert asked.field_of_view(ITEM) == (0, 0, 8, 8.5)
+    monkeypatch.setattr(FakeExtractor, "heatmaps", lambda _self, images, layer, features: 1 / 0)
+    with pytest.raises(
+        saeviz.PluginError, match=r"^extractor: fake-extractor .* heatmaps\(images, layer, features, fine"
+    ):
+        opened.heatmap(opened.spaces[0].feature(1), opened.items[0].item_id)
     with pytest.raises(
         TypeError, match=r"embed_texts\(\) of extractor: fake-extractor .*unexpected keyword argument 'x'"
     ):

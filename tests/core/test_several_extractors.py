@@ -210,6 +210,13 @@ def test_an_extractor_is_not_asked_where_its_features_come_from_before_it_is_loa
     assert both.provenance == {"late": {"model": "one"}}
 
 
+def test_what_an_extractor_delegates_counts():
+    both = combined({"wrapped": Wrapping(Able()), "plain": Plain()})
+    # From Python 3.12 on, `isinstance` does not ask an object for what its class lacks.
+    if isinstance(Wrapping(Able()), saeviz.HasDecoder):
+        assert both.decoder(saeviz.FeatureSpace(1, "cls", 2, "wrapped")).tolist() == [[1.0], [2.0]]
+
+
 class Plain:
     """An extractor that can do what it must, and no more."""
 
@@ -229,6 +236,16 @@ class Able(Plain):
         """Of the only SAE."""
         assert space in self.spaces, "it is asked by its own name of the space"
         return np.array([[1.0], [2.0]], np.float32)
+
+
+class Wrapping(Plain):
+    """One that is asked in place of another."""
+
+    def __init__(self, other):
+        self.other, self.spaces = other, other.spaces
+
+    def __getattr__(self, name):
+        return getattr(self.other, name)
 
 
 @pytest.mark.parametrize(
