@@ -154,6 +154,7 @@ FILES = (
     File("features/", "the features, if the store keeps them in the run directory", "of the store"),
     File("embeddings/", "a `.npz` file for every 128 images: ids, fingerprints and vectors (float32)"),
     File("second_embeddings/", "the same by `[second_embeddings]`"),
+    File("other_items.parquet", "as `items.parquet`, of images that earlier runs listed and the last one did not"),
     File("of_images.jsonl", "a line for each image and space with the numbers that an extractor gives of it"),
     *(File(table.file, f"a row for {table.row}") for table in TABLES),
     File(

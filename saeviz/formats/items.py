@@ -1,4 +1,7 @@
-"""`items.parquet`: the images of a run, each with the fingerprint of the picture that its features belong to."""
+"""`items.parquet`: the images of a run, each with the fingerprint of the picture that its features belong to.
+
+`other_items.parquet` has the same of images that earlier runs listed and the last one did not.
+"""
 
 from __future__ import annotations
 

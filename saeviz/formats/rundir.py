@@ -57,6 +57,7 @@ class RunDir:
         self.manifest_file = path / "run.json"
         self.features = path / "features"
         self.items = path / "items.parquet"
+        self.other_items = path / "other_items.parquet"
         self.of_images = path / "of_images.jsonl"
         self.scores = path / "scores.parquet"
         self.correlations = path / "correlations.parquet"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +161,13 @@ def rows_of(run):
     return dict(zip(batch.item_ids, batch.matrix.toarray().tolist(), strict=True))
 
 
+def forget_digests(run):
+    """As of a run that was killed while it extracted."""
+    manifest = json.loads((run.dir / "run.json").read_text())
+    manifest["stages"]["extract"].pop("sha256")
+    (run.dir / "run.json").write_text(json.dumps(manifest))
+
+
 @pytest.mark.slow
 def test_a_picture_that_changed_and_cannot_be_read_is_left_out_until_it_can(folder_run):
     run_file, folder = folder_run
@@ -191,6 +199,60 @@ def test_another_picture_under_the_id_of_a_removed_image_is_extracted(folder_run
     assert rows_of(again) == {**first, "2.png": first["1.png"], "4.png": first["0.png"]}
 
 
+def extract_only(run_file, limit=None):
+    """The run, and what it said of images to extract."""
+    made = saeviz.run(run_file, plan=Plan(last="extract"), limit=limit)
+    return made, [line for line in log_of(made) if "images to do" in line][-1].partition(" in ")[0]
+
+
+@pytest.mark.parametrize("killed_between", [False, True])
+def test_images_that_a_run_with_a_limit_leaves_out_keep_their_records(folder_run, killed_between):
+    run_file, folder = folder_run
+    (folder / "3.png").write_bytes(b"unreadable")
+    made, _ = extract_only(run_file)
+    first, earlier = rows_of(made), (made.dir / "items.parquet").read_bytes()
+    assert list(extract_only(run_file, limit=1)[0].fingerprints) == ["0.png"]
+    if killed_between:  # the files of others and of these
+        (made.dir / "items.parquet").write_bytes(earlier)
+        forget_digests(made)
+    assert "extract: 1 of 4 images to do" in extract_only(run_file)[1]
+    assert not (made.dir / "other_items.parquet").exists()
+    extract_only(run_file, limit=1)
+    (folder / "2.png").write_bytes((folder / "0.png").read_bytes())
+    extract_only(run_file, limit=2)
+    again, said = extract_only(run_file)
+    assert "extract: 2 of 4 images to do" in said
+    assert rows_of(again) == {**first, "2.png": first["0.png"]}
+
+
+@pytest.mark.parametrize("is_removed", [False, True])
+def test_a_picture_that_changes_back_after_a_kill_is_extracted_again(folder_run, monkeypatch, is_removed):
+    from saeviz.testing.fakes import FakeExtractor
+
+    run_file, folder = folder_run
+    path, extract = folder / "2.png", FakeExtractor.extract
+    before, when = path.read_bytes(), path.stat()
+    first = rows_of(extract_only(run_file)[0])
+    if is_removed:
+        path.unlink()
+        (folder / "4.png").write_bytes((folder / "1.png").read_bytes())
+        extract_only(run_file)
+    path.write_bytes((folder / "1.png").read_bytes())
+
+    def killed(extractor, items):
+        yield from extract(extractor, items)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeExtractor, "extract", killed)
+        with pytest.raises(KeyboardInterrupt):
+            extract_only(run_file)
+    path.write_bytes(before)
+    os.utime(path, ns=(when.st_atime_ns, when.st_mtime_ns))
+    (folder / "4.png").unlink(missing_ok=True)
+    assert rows_of(extract_only(run_file)[0])["2.png"] == first["2.png"]
+
+
 @pytest.mark.parametrize("is_killed", [False, True])
 def test_features_of_an_image_without_a_record_are_of_an_unknown_picture(folder_run, monkeypatch, is_killed):
     from saeviz.testing.fakes import FakeExtractor
@@ -200,9 +262,7 @@ def test_features_of_an_image_without_a_record_are_of_an_unknown_picture(folder_
     first, path = rows_of(made), made.dir / "items.parquet"
     table = pd.read_parquet(path)
     table[table["item_id"] != "2.png"].to_parquet(path)
-    manifest = json.loads((made.dir / "run.json").read_text())
-    manifest["stages"]["extract"].pop("sha256")  # as of a run that was killed
-    (made.dir / "run.json").write_text(json.dumps(manifest))
+    forget_digests(made)
     (folder / "2.png").write_bytes((folder / "1.png").read_bytes())
     if is_killed:
         with monkeypatch.context() as patch:

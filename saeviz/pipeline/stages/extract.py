@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from functools import cache, partial
 from itertools import compress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saeviz.config.schema import ComponentConfig
@@ -25,17 +25,14 @@ from saeviz.values.duplicates import warning_about
 from saeviz.values.errors import ConfigError, DataError, PluginError, RunDirError
 from saeviz.values.features import FeatureBatch, FeatureSpace
 from saeviz.values.keys import record_of
-from saeviz.values.texts import GrowingTexts, Marks, Texts
+from saeviz.values.texts import GrowingTexts, Marks, Places, Texts
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from saeviz.typing import Mask
 
 
 UNKNOWN = "unknown picture"
-"""Recorded as the fingerprint of stored features if it is not known which picture they are of."""
+"""Recorded as the fingerprint of stored features if they are not, or may not be, of the picture as it is now."""
 
 
 class Extract(SharedStage):
@@ -61,6 +58,7 @@ class Extract(SharedStage):
         session.components.store.clear()
         session.dataset.look_again()
         session.rundir.items.unlink(missing_ok=True)
+        session.rundir.other_items.unlink(missing_ok=True)
         session.rundir.of_images.unlink(missing_ok=True)
 
     def todo(self, session: Session, *, anew: bool) -> Images:
@@ -101,12 +99,13 @@ class Extract(SharedStage):
         twice = warning_about(items)
         if twice:
             logger.warning("images: %s", one_line(twice))
-        same = pending.mask & _Recorded.of(session).same & ~_with_lost_numbers(session)
+        same = _of_the_same_pictures(session)
         written = _kept_of(session, spaces)
         stored: Mask = np.logical_or.reduce([marks.mask for marks in written.values()])
-        _remember_fingerprints(session, still_to_do=pending.mask, stored=stored)
+        unknown = pending.mask & ~same & stored
+        _remember_fingerprints(session, unknown)
         for marks in written.values():
-            marks.mask &= same
+            marks.mask &= pending.mask & same & ~_with_lost_numbers(session)
         store = _storing(session)
         if is_shared(session, self):
             _take_from_workers(session, self, pending, written, store)
@@ -119,14 +118,14 @@ class Extract(SharedStage):
             raise DataError(
                 f"none of the {len(items)} images could be used; {session.rundir.failures.path} says why for each"
             )
-        _remember_fingerprints(session, still_to_do=pending.mask & ~in_all(written), stored=stored)
+        _remember_fingerprints(session, unknown & ~in_all(written))
         of_images = tidy_of_images(session.rundir.of_images, done.ids)  # others are kept, as a store keeps them
         return {
             "store": session.config.store.identity(),
             "counts": {"images": len(items), "extracted": len(done)},
             "spaces": [record_of(space) for space in spaces],
             "of_images": of_images,
-            "outputs": [session.rundir.items, session.rundir.of_images],
+            "outputs": [session.rundir.items, session.rundir.other_items, session.rundir.of_images],
             **_known_provenance(session),
         }
 
@@ -210,7 +209,7 @@ def _kept_of(session: Session, spaces: Iterable[FeatureSpace]) -> dict[FeatureSp
 def _pending(session: Session) -> Images:
     items, done = session.dataset.items, session.dataset.extracted.mask
     # Of an image without a record it is unknown which picture the features belong to.
-    return items.only(~done | ~_Recorded.of(session).same | _with_lost_numbers(session))
+    return items.only(~done | ~_of_the_same_pictures(session) | _with_lost_numbers(session))
 
 
 def _with_lost_numbers(session: Session) -> Mask:
@@ -226,56 +225,75 @@ def _with_lost_numbers(session: Session) -> Mask:
     return ~there
 
 
-@dataclass
-class _Recorded:
-    """The fingerprints of the pictures that features belong to, which the run has written down.
+def _of_the_same_pictures(session: Session) -> Mask:
+    """The images whose pictures have the fingerprint that is recorded of their features."""
+    import numpy as np
 
-    `same` has the images whose pictures have the same fingerprint now; of one with another, `rows` has the place of its
-    recorded fingerprint in `others`, and -1 of the rest.
-    """
-
-    same: Mask
-    rows: NDArray[np.int32]
-    others: Texts
-
-    @classmethod
-    def of(cls, session: Session) -> _Recorded:
-        import numpy as np
-
-        items, path = session.dataset.items, session.rundir.items
-        same, rows, others = np.zeros(len(items), bool), np.full(len(items), -1, np.int32), GrowingTexts()
-        n_others = 0
-        if path.exists():
-            session.rundir.verify(path, "extract")
-        for ids, marks in read_items(path) if path.exists() else ():
+    items = session.dataset.items
+    known, same = (np.zeros(len(items), dtype=bool) for _ in range(2))
+    for path in (session.rundir.items, session.rundir.other_items):  # of an image in both, the first one counts
+        for ids, marks in _recorded_in(session, path):
             places = items.where.of(ids)
             now = items.fingerprints.take(places[places >= 0])
             for place, mark, mark_now in zip(places[places >= 0], compress(marks, places >= 0), now, strict=True):
-                if mark == mark_now:
-                    same[place] = True
-                elif not same[place]:
-                    rows[place] = n_others
-                    others.append(mark)
-                    n_others += 1
-        return cls(same, rows, others.texts())
+                if not known[place]:
+                    known[place], same[place] = True, mark == mark_now
+    return same
 
 
-def _remember_fingerprints(session: Session, still_to_do: Mask, stored: Mask) -> None:
+def _remember_fingerprints(session: Session, unknown: Mask) -> None:
     """Record the fingerprint of the picture that each item's features belong to.
 
-    A changed picture keeps its old fingerprint until it is extracted again, and `stored` features without a record are
-    of an unknown picture until then, so that old features are not mistaken for new ones after a crash or if the picture
-    cannot be read.
+    Until a changed picture is extracted again, its features count as those of an `unknown` one, so that they are not
+    mistaken for those of a present picture after a crash or if it cannot be read.
     """
-    items, before = session.dataset.items, _Recorded.of(session)
-    others = Texts.joined([before.others, Texts.of([UNKNOWN])])  # its last one is at -1
-    stays = still_to_do & ~before.same & ((before.rows >= 0) | stored)
+    _remember_others(session)
+    items = session.dataset.items
     now = items.fingerprints
-    if stays.any():
-        marks = enumerate(items.fingerprints)
-        now = Texts.of(others[before.rows[row]] if stays[row] else mark for row, mark in marks)
+    if unknown.any():
+        now = Texts.of(UNKNOWN if unknown[row] else mark for row, mark in enumerate(items.fingerprints))
     table = table_of_texts({"item_id": items.ids, "fingerprint": now})
     session.rundir.write_table(session.rundir.items, table, OF_ITEMS)
+
+
+def _remember_others(session: Session) -> None:
+    """Record the fingerprints of images that are not listed now, as the store keeps their features.
+
+    Written before `items.parquet` loses them. One of an image that is listed again stays here until `items.parquet`,
+    which counts, has it, too: so a run that is killed in between loses none.
+    """
+    path, ids, marks = session.rundir.other_items, GrowingTexts(), GrowingTexts()
+    for item_id, mark in _records_of_others(session):
+        ids.append(item_id)
+        marks.append(mark)
+    table = table_of_texts({"item_id": ids.texts(), "fingerprint": marks.texts()})
+    if len(table):
+        session.rundir.write_table(path, table, OF_ITEMS)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _records_of_others(session: Session) -> Iterator[tuple[str, str]]:
+    """Each id and fingerprint that `items.parquet` has of an image not listed now, and all that only the other has."""
+    where, gone = session.dataset.items.where, GrowingTexts()
+    listed = Marks(where)
+    for ids, marks in _recorded_in(session, session.rundir.items):
+        places = where.of(ids)
+        listed.mask[places[places >= 0]] = True
+        for item_id, mark in compress(zip(ids, marks, strict=True), places < 0):
+            gone.append(item_id)
+            yield item_id, mark
+    found = Places(gone.texts())
+    for ids, marks in _recorded_in(session, session.rundir.other_items):
+        places = where.of(ids)
+        yield from compress(zip(ids, marks, strict=True), (found.of(ids) < 0) & ((places < 0) | ~listed.mask[places]))
+
+
+def _recorded_in(session: Session, path: Path) -> Iterator[tuple[list[str], list[str]]]:
+    """Ids and fingerprints in a file that may not be there, some thousand at a time."""
+    if path.exists():
+        session.rundir.verify(path, "extract")
+        yield from read_items(path)
 
 
 def _holds_features_of_this_run(session: Session) -> bool:
