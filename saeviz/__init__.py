@@ -1,4 +1,4 @@
-"""saeviz: which visual concepts inside a vision model predict what people feel about images.
+"""saeviz: which visual concepts inside a vision model go with what people feel about images.
 
 Everything that a plugin needs is exported here and cheap to import.
 """

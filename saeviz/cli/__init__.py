@@ -37,7 +37,7 @@ from saeviz.values.errors import ConfigError, ExitCode, SaevizError
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="saeviz")
 def saeviz() -> None:
-    """Find, name and show the visual concepts inside a vision model that predict what people feel about images."""
+    """Find, name and show the visual concepts inside a vision model that go with what people feel about images."""
     try:
         Path.cwd()
     except OSError as error:
