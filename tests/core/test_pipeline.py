@@ -225,6 +225,21 @@ def test_images_that_a_run_with_a_limit_leaves_out_keep_their_records(folder_run
     assert rows_of(again) == {**first, "2.png": first["0.png"]}
 
 
+def test_an_image_that_comes_back_is_an_image_of_the_run_again(folder_run):
+    run_file, folder = folder_run
+    first = rows_of(extract_only(run_file)[0])
+    there, away = folder / "2.png", folder.parent / "2.png"
+    there.rename(away)
+    (folder / "4.png").write_bytes((folder / "1.png").read_bytes())
+    assert sorted(extract_only(run_file)[0].fingerprints) == ["0.png", "1.png", "3.png", "4.png"]
+    away.rename(there)
+    again, said = extract_only(run_file)
+    assert "extract: 0 of 5 images to do" in said
+    assert rows_of(again) == {**first, "4.png": first["1.png"]}
+    made = saeviz.run(run_file, plan=Plan(last="extract"))
+    assert [line for line in log_of(made) if "extract:" in line][-1].endswith("extract: up to date")
+
+
 @pytest.mark.parametrize("is_removed", [False, True])
 def test_a_picture_that_changes_back_after_a_kill_is_extracted_again(folder_run, monkeypatch, is_removed):
     from saeviz.testing.fakes import FakeExtractor

@@ -46,8 +46,8 @@ class Extract(SharedStage):
         return [identities if session.config.has_named_extractors else identities[0], session.config.run.precision]
 
     def is_complete(self, session: Session) -> bool:
-        """Whether the features are in the run's store or a verified copy of it, and no image is pending."""
-        return _holds_features_of_this_run(session) and not _pending(session)
+        """Whether the features are in the run's store or a verified copy of it, and all images are listed as done."""
+        return _holds_features_of_this_run(session) and not _pending(session) and _lists_all(session)
 
     def reset(self, session: Session) -> None:
         """Empty the store if this run has written to it or the user asked for it."""
@@ -210,6 +210,14 @@ def _pending(session: Session) -> Images:
     items, done = session.dataset.items, session.dataset.extracted.mask
     # Of an image without a record it is unknown which picture the features belong to.
     return items.only(~done | ~_of_the_same_pictures(session) | _with_lost_numbers(session))
+
+
+def _lists_all(session: Session) -> bool:
+    """Whether `items.parquet`, which others read, has all images: one that comes back is not pending."""
+    listed = Marks(session.dataset.items.where)
+    for ids, _ in _recorded_in(session, session.rundir.items):
+        listed.update(ids)
+    return bool(listed.mask.all())
 
 
 def _with_lost_numbers(session: Session) -> Mask:
