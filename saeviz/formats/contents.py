@@ -181,4 +181,5 @@ FILES = (
         "of the component",
     ),
     File(".lock", "held while a run writes", ""),
+    File(".notes.lock", "held while a note is written", ""),
 )
