@@ -55,10 +55,6 @@ class TestManyWriters(ManyWritersContract):
     def open_store(self, url):
         return lambda: opened(url, shard_rows=4)
 
-    @pytest.mark.parametrize("seed", [0, 1])  # the writing is that of `npz`; more seeds are tried in folders
-    def test_loses_and_doubles_nothing_when_writers_are_killed(self, open_store, seed):
-        super().test_loses_and_doubles_nothing_when_writers_are_killed(open_store, seed)
-
 
 def test_each_shard_has_a_commit_and_merged_ones_leave_nothing(url):
     store = opened(url)
